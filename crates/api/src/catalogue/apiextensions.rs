@@ -1,0 +1,14 @@
+//! The group `apiextensions.k8s.io`.
+
+use crate::resource::{GroupVersion, Resource};
+
+const V1: GroupVersion = GroupVersion::new("apiextensions.k8s.io", "v1");
+
+pub(super) fn rows() -> Vec<Resource> {
+    vec![
+        V1.cluster("CustomResourceDefinition", "customresourcedefinitions")
+            .short(&["crd", "crds"])
+            .category("api-extensions")
+            .status(),
+    ]
+}

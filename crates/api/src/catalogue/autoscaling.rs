@@ -1,0 +1,15 @@
+//! The group `autoscaling`: v2, and v1, which is stored as v2.
+
+use crate::resource::{GroupVersion, Resource};
+
+pub(super) fn rows() -> Vec<Resource> {
+    vec![row("v2"), row("v1").stored_as("autoscaling", "v2")]
+}
+
+fn row(version: &'static str) -> Resource {
+    GroupVersion::new("autoscaling", version)
+        .namespaced("HorizontalPodAutoscaler", "horizontalpodautoscalers")
+        .short(&["hpa"])
+        .category("all")
+        .status()
+}

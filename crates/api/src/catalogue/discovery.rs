@@ -1,0 +1,9 @@
+//! The group `discovery.k8s.io`.
+
+use crate::resource::{GroupVersion, Resource};
+
+const V1: GroupVersion = GroupVersion::new("discovery.k8s.io", "v1");
+
+pub(super) fn rows() -> Vec<Resource> {
+    vec![V1.namespaced("EndpointSlice", "endpointslices")]
+}

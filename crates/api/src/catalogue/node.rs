@@ -1,0 +1,9 @@
+//! The group `node.k8s.io`.
+
+use crate::resource::{GroupVersion, Resource};
+
+const V1: GroupVersion = GroupVersion::new("node.k8s.io", "v1");
+
+pub(super) fn rows() -> Vec<Resource> {
+    vec![V1.cluster("RuntimeClass", "runtimeclasses")]
+}

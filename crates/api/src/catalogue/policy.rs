@@ -1,0 +1,9 @@
+//! The group `policy`.
+
+use crate::resource::{GroupVersion, Resource};
+
+const V1: GroupVersion = GroupVersion::new("policy", "v1");
+
+pub(super) fn rows() -> Vec<Resource> {
+    vec![V1.namespaced("PodDisruptionBudget", "poddisruptionbudgets").short(&["pdb"]).status()]
+}

@@ -1,0 +1,12 @@
+//! The catalogue of kinds: one row a kind, from which routes, discovery, OpenAPI, storage keys, tables,
+//! admission, apply and garbage collection follow.
+//!
+//! It never knows HTTP, a client or a store. Start reading at [`resource`], then [`catalogue`].
+
+pub mod resource;
+
+pub mod catalogue;
+mod columns;
+
+pub use catalogue::RESOURCES;
+pub use resource::{Column, GroupVersion, Resource, Scope, Special, Strategy, Subresources, Verbs, WriteContext};

@@ -1,0 +1,268 @@
+//! [`Resource`]: a kind as a row of data, and [`Strategy`]: what the kind does differently.
+
+use std::sync::Arc;
+
+use apimachinery::{GroupResource, GroupVersionKind, Object, StatusError, UserInfo, field};
+
+mod build;
+
+pub use build::GroupVersion;
+
+/// Whether objects live in a namespace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// One name, one object, in the whole cluster.
+    Cluster,
+    /// Names are unique within a namespace.
+    Namespaced,
+}
+
+/// Which verbs a resource serves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verbs {
+    /// create, delete, deletecollection, get, list, patch, update, watch.
+    All,
+    /// All but deletecollection: namespaces.
+    AllButDeleteCollection,
+    /// create only: reviews and requests that are answered and not stored.
+    CreateOnly,
+    /// get and list only: componentstatuses.
+    ReadOnly,
+}
+
+impl Verbs {
+    /// The verbs by name, in the order in which discovery lists them.
+    pub fn names(self) -> &'static [&'static str] {
+        match self {
+            Self::All => &["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"],
+            Self::AllButDeleteCollection => &["create", "delete", "get", "list", "patch", "update", "watch"],
+            Self::CreateOnly => &["create"],
+            Self::ReadOnly => &["get", "list"],
+        }
+    }
+
+    /// Whether `verb` is served.
+    pub fn has(self, verb: &str) -> bool {
+        self.names().contains(&verb)
+    }
+}
+
+/// Subresources that the generic registry serves for the kind.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Subresources {
+    /// `/status`.
+    pub status: bool,
+    /// `/scale`, where the three values live in the object.
+    pub scale: Option<Scale>,
+    /// Special ones, served by a handler of their own: `log`, `exec`, `binding`, `eviction`, `token`...
+    pub special: Vec<Special>,
+}
+
+impl Subresources {
+    /// The special subresource of this name.
+    pub fn special(&self, name: &str) -> Option<&Special> {
+        self.special.iter().find(|special| special.name == name)
+    }
+}
+
+/// A subresource with a handler of its own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Special {
+    /// The last step of the path, as `eviction`.
+    pub name: &'static str,
+    /// What the subresource takes or answers, as `policy/v1 Eviction`.
+    pub body: GroupVersionKind,
+    /// The verbs served.
+    pub verbs: &'static [&'static str],
+}
+
+/// Where `/scale` finds its values: field names from the object's root, joined by dots.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Scale {
+    /// As `spec.replicas`.
+    pub spec_replicas: String,
+    /// As `status.replicas`.
+    pub status_replicas: String,
+    /// As `status.selector` of a custom resource (a string), or `spec.selector` of a built-in kind.
+    pub selector: Option<String>,
+}
+
+/// What a strategy sees of a write.
+#[derive(Clone, Debug)]
+pub struct WriteContext<'a> {
+    /// Who writes.
+    pub user: &'a UserInfo,
+    /// The time of the write.
+    pub now: jiff::Timestamp,
+    /// The subresource written, or "".
+    pub subresource: &'a str,
+}
+
+/// What a kind does differently. Every default is the behaviour that most kinds share.
+///
+/// The generic registry has already checked structure (schema), metadata and generation rules; a strategy
+/// writes only its own. All methods are pure.
+pub trait Strategy: Send + Sync {
+    /// Sets the defaults of this kind and version (upstream's `SetObjectDefaults_*`); idempotent.
+    fn default(&self, _object: &mut Object) {}
+
+    /// Clears or sets what a client may not choose at create. The default drops `status` when the kind has
+    /// the status subresource.
+    fn prepare_for_create(&self, _cx: &WriteContext<'_>, _object: &mut Object) {}
+
+    /// Restores what a client may not change by a main-resource update, beyond `status` (which the registry
+    /// restores itself when the kind has the status subresource).
+    fn prepare_for_update(&self, _cx: &WriteContext<'_>, _object: &mut Object, _old: &Object) {}
+
+    /// Semantic rules at create.
+    fn validate(&self, _object: &Object) -> Vec<field::Error> {
+        Vec::new()
+    }
+
+    /// Rules between the old and the new object at update; `validate` has run on the new one as well.
+    fn validate_update(&self, _object: &Object, _old: &Object) -> Vec<field::Error> {
+        Vec::new()
+    }
+
+    /// Rules for a write of `/status`.
+    fn validate_status_update(&self, _object: &Object, _old: &Object) -> Vec<field::Error> {
+        Vec::new()
+    }
+
+    /// Whether a PUT to a name that does not exist creates it (upstream's `AllowCreateOnUpdate`).
+    fn allow_create_on_update(&self) -> bool {
+        false
+    }
+
+    /// Whether an update without a resourceVersion is taken (upstream's `AllowUnconditionalUpdate`).
+    fn allow_unconditional_update(&self) -> bool {
+        true
+    }
+
+    /// Turns an object of this version into the storage version; the registry sets `apiVersion` and `kind`
+    /// itself. Only kinds whose versions differ in shape write this.
+    fn to_storage_version(&self, _object: &mut Object) {}
+
+    /// The way back: turns an object of the storage version into this version.
+    fn from_storage_version(&self, _object: &mut Object) {}
+
+    /// The value of a selectable field that is not simply what stands at its path, as a missing `false`.
+    fn selectable_field(&self, _object: &Object, _path: &str) -> Option<String> {
+        None
+    }
+
+    /// Warnings for the client, sent as `Warning` headers.
+    fn warnings(&self, _object: &Object) -> Vec<String> {
+        Vec::new()
+    }
+}
+
+/// The strategy of a kind that differs in nothing.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Plain;
+
+impl Strategy for Plain {}
+
+/// A printer column of `kubectl get`, computed on the server.
+#[derive(Clone)]
+pub struct Column {
+    /// The header, as `Ready`.
+    pub name: String,
+    /// `string`, `integer`, `number`, `boolean` or `date`.
+    pub kind: &'static str,
+    /// `name` for the name column, else "".
+    pub format: &'static str,
+    /// 0 is always shown, 1 with `-o wide`.
+    pub priority: i32,
+    /// The cell for an object at a time.
+    pub cell: Arc<dyn Fn(&Object, jiff::Timestamp) -> serde_json::Value + Send + Sync>,
+}
+
+impl std::fmt::Debug for Column {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Column").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+/// One kind at one version, as data. A custom resource is a row added at run time.
+#[derive(Clone)]
+pub struct Resource {
+    /// Group, version and kind.
+    pub gvk: GroupVersionKind,
+    /// The name in paths: lower case, plural.
+    pub plural: String,
+    /// The singular name, as kubectl takes it.
+    pub singular: String,
+    /// Short names, as `po`.
+    pub short_names: Vec<String>,
+    /// Categories, as `all`.
+    pub categories: Vec<String>,
+    /// Cluster or namespace.
+    pub scope: Scope,
+    /// The verbs served.
+    pub verbs: Verbs,
+    /// The subresources served.
+    pub subresources: Subresources,
+    /// The version that is stored; other served versions are converted to it. Equal to `gvk.version` for most.
+    pub storage_version: String,
+    /// The group whose keys hold the objects, where two groups share one store (events); else `gvk.group`.
+    pub storage_group: String,
+    /// Field-selector paths beyond `metadata.name` and `metadata.namespace`, as `spec.nodeName`.
+    pub selectable_fields: Vec<String>,
+    /// Columns of `kubectl get`; the last is usually Age.
+    pub columns: Vec<Column>,
+    /// What the kind does differently.
+    pub strategy: Arc<dyn Strategy>,
+}
+
+impl Resource {
+    /// Group and resource, as Status messages and RBAC name them.
+    pub fn group_resource(&self) -> GroupResource {
+        GroupResource::new(self.gvk.group.clone(), self.plural.clone())
+    }
+
+    /// `/registry/<group>/<resource>/`, where the core group is `core`.
+    pub fn key_prefix(&self) -> String {
+        let group = if self.storage_group.is_empty() { "core" } else { &self.storage_group };
+        format!("/registry/{group}/{}/", self.plural)
+    }
+
+    /// The storage key of one object; `namespace` is empty for cluster-scoped kinds.
+    pub fn key(&self, namespace: &str, name: &str) -> String {
+        let prefix = self.key_prefix();
+        if namespace.is_empty() { format!("{prefix}{name}") } else { format!("{prefix}{namespace}/{name}") }
+    }
+
+    /// Whether objects live in a namespace.
+    pub fn is_namespaced(&self) -> bool {
+        self.scope == Scope::Namespaced
+    }
+
+    /// The value of a selectable field, or `None` when the kind does not know the field.
+    pub fn field(&self, object: &Object, path: &str) -> Option<String> {
+        let known = matches!(path, "metadata.name" | "metadata.namespace")
+            || self.selectable_fields.iter().any(|field| field == path);
+        known.then(|| {
+            if let Some(value) = self.strategy.selectable_field(object, path) {
+                return value;
+            }
+            let steps: Vec<&str> = path.split('.').collect();
+            match object.at(&steps) {
+                Some(serde_json::Value::String(text)) => text.clone(),
+                Some(serde_json::Value::Null) | None => String::new(),
+                Some(other) => other.to_string(),
+            }
+        })
+    }
+
+    /// The 404 of this kind.
+    pub fn not_found(&self, name: &str) -> StatusError {
+        StatusError::not_found(&self.group_resource(), name)
+    }
+}
+
+impl std::fmt::Debug for Resource {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Resource").field("gvk", &self.gvk).field("plural", &self.plural).finish_non_exhaustive()
+    }
+}
