@@ -1,0 +1,260 @@
+//! The work queue of upstream's controllers (client-go `util/workqueue`).
+//!
+//! Guarantees: a key waits at most once; a key is never worked on twice at a time; a key added while it is worked on
+//! comes again afterwards. The queue is bounded by the number of distinct keys.
+
+use std::collections::{BinaryHeap, HashMap, HashSet, VecDeque};
+use std::cmp::Reverse;
+use std::hash::Hash;
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+const BASE_DELAY: Duration = Duration::from_millis(5);
+const MAX_DELAY: Duration = Duration::from_secs(1000);
+
+struct State<T> {
+    ready: VecDeque<T>,
+    /// Waiting in `ready`, or to come again once its worker is done.
+    dirty: HashSet<T>,
+    working: HashSet<T>,
+    delayed: BinaryHeap<Reverse<(Instant, u64)>>,
+    delayed_items: HashMap<u64, T>,
+    /// The earliest planned time of a delayed key: a later one is not planned beside it.
+    planned: HashMap<T, (Instant, u64)>,
+    next_ticket: u64,
+    failures: HashMap<T, u32>,
+    closed: bool,
+}
+
+/// A queue of keys with delay and back-off. Clones share it.
+pub struct WorkQueue<T> {
+    state: Arc<Mutex<State<T>>>,
+    wake: Arc<Notify>,
+}
+
+impl<T> Clone for WorkQueue<T> {
+    fn clone(&self) -> Self {
+        Self { state: self.state.clone(), wake: self.wake.clone() }
+    }
+}
+
+impl<T: Clone + Eq + Hash> Default for WorkQueue<T> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<T: Clone + Eq + Hash> WorkQueue<T> {
+    /// An empty queue.
+    pub fn new() -> Self {
+        let state = State {
+            ready: VecDeque::new(),
+            dirty: HashSet::new(),
+            working: HashSet::new(),
+            delayed: BinaryHeap::new(),
+            delayed_items: HashMap::new(),
+            planned: HashMap::new(),
+            next_ticket: 0,
+            failures: HashMap::new(),
+            closed: false,
+        };
+        Self { state: Arc::new(Mutex::new(state)), wake: Arc::new(Notify::new()) }
+    }
+
+    /// Adds a key, unless it waits already.
+    pub fn add(&self, item: T) {
+        let mut state = self.state.lock();
+        state.add(item);
+        drop(state);
+        self.wake.notify_one();
+    }
+
+    /// Adds a key after `delay`; of several delays the earliest counts.
+    pub fn add_after(&self, item: T, delay: Duration) {
+        if delay.is_zero() {
+            return self.add(item);
+        }
+        let at = Instant::now() + delay;
+        let mut state = self.state.lock();
+        if state.planned.get(&item).is_some_and(|(planned, _)| *planned <= at) {
+            return;
+        }
+        let ticket = state.next_ticket;
+        state.next_ticket += 1;
+        if let Some((_, old)) = state.planned.insert(item.clone(), (at, ticket)) {
+            state.delayed_items.remove(&old);
+        }
+        state.delayed_items.insert(ticket, item);
+        state.delayed.push(Reverse((at, ticket)));
+        drop(state);
+        self.wake.notify_one();
+    }
+
+    /// Adds a key after its back-off: 5 ms doubled with each failure since [`WorkQueue::forget`], up to 1,000 s.
+    pub fn add_rate_limited(&self, item: T) {
+        let failures = {
+            let mut state = self.state.lock();
+            let failures = state.failures.entry(item.clone()).or_insert(0);
+            *failures = failures.saturating_add(1);
+            *failures
+        };
+        let factor = 2_u32.saturating_pow((failures - 1).min(31));
+        self.add_after(item, BASE_DELAY.saturating_mul(factor).min(MAX_DELAY));
+    }
+
+    /// Forgets a key's failures.
+    pub fn forget(&self, item: &T) {
+        self.state.lock().failures.remove(item);
+    }
+
+    /// How often the key failed since it was last forgotten.
+    pub fn failures(&self, item: &T) -> u32 {
+        self.state.lock().failures.get(item).copied().unwrap_or_default()
+    }
+
+    /// The next key, marked as worked on; `None` once the queue is closed and empty. Cancel safe.
+    pub async fn get(&self) -> Option<T> {
+        loop {
+            let notified = self.wake.notified();
+            let due = {
+                let mut state = self.state.lock();
+                state.promote(Instant::now());
+                if let Some(item) = state.ready.pop_front() {
+                    state.dirty.remove(&item);
+                    state.working.insert(item.clone());
+                    if !state.ready.is_empty() {
+                        self.wake.notify_one();
+                    }
+                    return Some(item);
+                }
+                if state.closed {
+                    self.wake.notify_one();
+                    return None;
+                }
+                state.delayed.peek().map(|Reverse((at, _))| *at)
+            };
+            match due {
+                Some(at) => tokio::select! {
+                    () = notified => {}
+                    () = tokio::time::sleep_until(at) => {}
+                },
+                None => notified.await,
+            }
+        }
+    }
+
+    /// Ends work on a key; it comes again when it was added meanwhile.
+    pub fn done(&self, item: &T) {
+        let mut state = self.state.lock();
+        state.working.remove(item);
+        if state.dirty.contains(item) {
+            state.ready.push_back(item.clone());
+            drop(state);
+            self.wake.notify_one();
+        }
+    }
+
+    /// How many keys wait.
+    pub fn len(&self) -> usize {
+        self.state.lock().ready.len()
+    }
+
+    /// Whether no key waits.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Ends the queue: what waits is still handed out, then workers end.
+    pub fn close(&self) {
+        self.state.lock().closed = true;
+        self.wake.notify_waiters();
+        self.wake.notify_one();
+    }
+}
+
+impl<T: Clone + Eq + Hash> State<T> {
+    fn add(&mut self, item: T) {
+        if self.closed || !self.dirty.insert(item.clone()) {
+            return;
+        }
+        if !self.working.contains(&item) {
+            self.ready.push_back(item);
+        }
+    }
+
+    /// Moves the delayed keys whose time has come to the ready ones.
+    fn promote(&mut self, now: Instant) {
+        while let Some(Reverse((at, ticket))) = self.delayed.peek().copied() {
+            let superseded = !self.delayed_items.contains_key(&ticket);
+            if at > now && !superseded {
+                return;
+            }
+            self.delayed.pop();
+            if let Some(item) = self.delayed_items.remove(&ticket) {
+                self.planned.remove(&item);
+                self.add(item);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_key_waits_once_and_comes_again_when_added_at_work() {
+        let queue = WorkQueue::new();
+        queue.add("a");
+        queue.add("a");
+        assert_eq!(queue.get().await, Some("a"));
+        assert!(queue.is_empty());
+        queue.add("a");
+        assert!(queue.is_empty(), "not twice at a time");
+        queue.done(&"a");
+        assert_eq!(queue.get().await, Some("a"));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn delays_come_in_their_order_and_the_earliest_counts() {
+        let queue = WorkQueue::new();
+        queue.add_after("late", Duration::from_secs(60));
+        queue.add_after("soon", Duration::from_secs(5));
+        queue.add_after("late", Duration::from_secs(10));
+        let start = Instant::now();
+        assert_eq!(queue.get().await, Some("soon"));
+        assert_eq!(queue.get().await, Some("late"));
+        assert_eq!(start.elapsed().as_secs(), 10);
+        queue.close();
+        assert_eq!(queue.get().await, None, "the superseded delay adds nothing");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn back_off_doubles_until_forgotten() {
+        let queue = WorkQueue::new();
+        let start = Instant::now();
+        for expected_ms in [5, 15, 35] {
+            queue.add_rate_limited("a");
+            assert_eq!(queue.get().await, Some("a"));
+            queue.done(&"a");
+            assert_eq!(start.elapsed().as_millis(), expected_ms);
+        }
+        queue.forget(&"a");
+        assert_eq!(queue.failures(&"a"), 0);
+    }
+
+    #[tokio::test]
+    async fn closing_wakes_every_worker() {
+        let queue: WorkQueue<u8> = WorkQueue::new();
+        let workers: Vec<_> = (0..4).map(|_| tokio::spawn({ let queue = queue.clone(); async move { queue.get().await } })).collect();
+        tokio::task::yield_now().await;
+        queue.close();
+        for worker in workers {
+            assert_eq!(worker.await.expect("the worker ends"), None);
+        }
+    }
+}

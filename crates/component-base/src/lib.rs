@@ -1,0 +1,14 @@
+//! What every Kaji component stands on: task scopes, the clock, back-off, health and metrics.
+//!
+//! It never knows Kubernetes. This is the only crate that spawns tasks or reads the system clock
+//! (`clippy.toml` holds the others to it). Start reading at [`scope`].
+
+pub mod backoff;
+pub mod clock;
+pub mod health;
+pub mod metrics;
+pub mod scope;
+
+pub use backoff::Backoff;
+pub use clock::now;
+pub use scope::Scope;
