@@ -1,0 +1,169 @@
+//! JSON to [`Value`] with the paths of keys that are there twice (upstream: `sigs.k8s.io/json`, strict mode).
+
+use std::fmt;
+
+use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde_json::{Map, Number, Value};
+
+use crate::schema::Problem;
+
+/// A decoded document.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Parsed {
+    /// The document; of a key that is there twice the last value.
+    pub value: Value,
+    /// The keys that are there twice, in reading order.
+    pub duplicates: Vec<Problem>,
+}
+
+/// Why bytes are no JSON document.
+#[derive(Debug, thiserror::Error)]
+pub enum JsonError {
+    /// The bytes break the grammar, nest too deeply, or go on after the document.
+    #[error("invalid JSON: {0}")]
+    Syntax(#[from] serde_json::Error),
+}
+
+/// Decodes one JSON document. Nesting is limited to 128 levels, the number of bytes by the caller.
+pub fn decode(bytes: &[u8]) -> Result<Parsed, JsonError> {
+    let mut reader = serde_json::Deserializer::from_slice(bytes);
+    let parsed = parse(&mut reader)?;
+    reader.end()?;
+    Ok(parsed)
+}
+
+/// Reads one value from any self-describing format, with the duplicates found in it.
+pub(super) fn parse<'de, D: Deserializer<'de>>(reader: D) -> Result<Parsed, D::Error> {
+    let mut keys = Keys::default();
+    let value = Node(&mut keys).deserialize(reader)?;
+    Ok(Parsed { value, duplicates: keys.duplicates })
+}
+
+/// The place in the document, as one text that grows and shrinks, and what was found.
+#[derive(Default)]
+struct Keys {
+    path: String,
+    duplicates: Vec<Problem>,
+}
+
+struct Node<'k>(&'k mut Keys);
+
+impl<'de> DeserializeSeed<'de> for Node<'_> {
+    type Value = Value;
+
+    fn deserialize<D: Deserializer<'de>>(self, reader: D) -> Result<Value, D::Error> {
+        reader.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Node<'_> {
+    type Value = Value;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("any value")
+    }
+
+    fn visit_unit<E>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_none<E>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_some<D: Deserializer<'de>>(self, reader: D) -> Result<Value, D::Error> {
+        self.deserialize(reader)
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
+        Ok(Value::Bool(value))
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
+        Ok(Value::Number(value.into()))
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
+        Ok(Value::Number(value.into()))
+    }
+
+    fn visit_f64<E: serde::de::Error>(self, value: f64) -> Result<Value, E> {
+        Number::from_f64(value).map(Value::Number).ok_or_else(|| E::custom("a number must be finite"))
+    }
+
+    fn visit_str<E>(self, value: &str) -> Result<Value, E> {
+        Ok(Value::String(value.to_owned()))
+    }
+
+    fn visit_string<E>(self, value: String) -> Result<Value, E> {
+        Ok(Value::String(value))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
+        let keys = self.0;
+        let length = keys.path.len();
+        let mut list = Vec::new();
+        loop {
+            use fmt::Write as _;
+            write!(keys.path, "[{}]", list.len()).map_err(serde::de::Error::custom)?;
+            let item = items.next_element_seed(Node(keys))?;
+            keys.path.truncate(length);
+            match item {
+                Some(item) => list.push(item),
+                None => return Ok(Value::Array(list)),
+            }
+        }
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Value, A::Error> {
+        let keys = self.0;
+        let length = keys.path.len();
+        let mut map = Map::new();
+        while let Some(key) = entries.next_key::<String>()? {
+            if length > 0 {
+                keys.path.push('.');
+            }
+            keys.path.push_str(&key);
+            if map.contains_key(&key) {
+                keys.duplicates.push(Problem::Duplicate(keys.path.clone()));
+            }
+            let value = entries.next_value_seed(Node(keys))?;
+            keys.path.truncate(length);
+            map.insert(key, value);
+        }
+        Ok(Value::Object(map))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn duplicates_are_told_and_the_last_one_counts() {
+        let parsed =
+            decode(br#"{"spec": {"a": 1, "a": 2, "list": [{}, {"x": 1, "x": null}]}, "spec2": []}"#).expect("JSON");
+        assert_eq!(parsed.value, json!({"spec": {"a": 2, "list": [{}, {"x": null}]}, "spec2": []}));
+        let texts: Vec<String> = parsed.duplicates.iter().map(Problem::to_string).collect();
+        assert_eq!(texts, [r#"duplicate field "spec.a""#, r#"duplicate field "spec.list[1].x""#]);
+    }
+
+    #[test]
+    fn values_come_out_as_serde_json_reads_them() {
+        for text in [r#"{"a": [1, -2, 1.5, 18446744073709551615, true, null, "\u00e9\n"]}"#, "3", "[]", r#""x""#] {
+            assert_eq!(
+                decode(text.as_bytes()).expect("JSON").value,
+                serde_json::from_str::<Value>(text).expect("JSON")
+            );
+        }
+    }
+
+    #[test]
+    fn bad_documents_are_refused() {
+        let deep = "[".repeat(1000);
+        for text in ["", "{", "{]", r#"{"a": 1} x"#, "{'a': 1}", "nul", deep.as_str()] {
+            assert!(decode(text.as_bytes()).is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,19 @@
+//! How any Kubernetes object behaves, whatever its kind: metadata, selectors, quantities, patches,
+//! server-side apply, codecs, schemas, `Status`.
+//!
+//! Values only: no I/O, no async, no clock. It never knows a kind by name. Start reading at [`object`].
+
+pub mod codec;
+pub mod field;
+pub mod fields;
+pub mod labels;
+pub mod object;
+pub mod quantity;
+pub mod schema;
+pub mod status;
+pub mod user;
+pub mod validation;
+
+pub use object::{GroupKind, GroupResource, GroupVersionKind, GroupVersionResource, Object};
+pub use status::StatusError;
+pub use user::UserInfo;
