@@ -7,6 +7,11 @@ pub mod resource;
 
 pub mod catalogue;
 mod columns;
+mod json;
+pub mod schemas;
 
 pub use catalogue::RESOURCES;
-pub use resource::{Column, GroupVersion, Resource, Scope, Special, Strategy, Subresources, Verbs, WriteContext};
+pub use resource::{
+    Column, Generation, GroupVersion, Resource, Scope, Special, Strategy, Subresources, Verbs, WriteContext,
+};
+pub use schemas::SCHEMAS;

@@ -87,6 +87,45 @@ pub struct Scale {
     pub selector: Option<String>,
 }
 
+/// Which changes of an object `metadata.generation` counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Generation {
+    /// None: the kind has no generation.
+    Never,
+    /// Those of `spec`, for kinds that have one; others have no generation.
+    Spec,
+    /// Those of `spec` and of the annotations: deployments.
+    SpecAndAnnotations,
+    /// Those of anything but metadata and status: kinds without a spec that have a generation all the same.
+    Content,
+}
+
+impl Generation {
+    /// Whether a new object has a generation.
+    pub fn begins(self, object: &Object) -> bool {
+        match self {
+            Self::Never => false,
+            Self::Spec | Self::SpecAndAnnotations => object.0.contains_key("spec"),
+            Self::Content => true,
+        }
+    }
+
+    /// Whether the update from `old` to `new` counts.
+    pub fn moves(self, new: &Object, old: &Object) -> bool {
+        let differs = |path: &[&str]| new.at(path) != old.at(path);
+        let content = |object: &Object| {
+            let own = |(key, _): &(&String, &serde_json::Value)| !matches!(key.as_str(), "metadata" | "status");
+            object.0.iter().filter(own).map(|(key, value)| (key.clone(), value.clone())).collect::<Vec<_>>()
+        };
+        match self {
+            Self::Never => false,
+            Self::Spec => differs(&["spec"]),
+            Self::SpecAndAnnotations => differs(&["spec"]) || differs(&["metadata", "annotations"]),
+            Self::Content => content(new) != content(old),
+        }
+    }
+}
+
 /// What a strategy sees of a write.
 #[derive(Clone, Debug)]
 pub struct WriteContext<'a> {
@@ -106,8 +145,8 @@ pub trait Strategy: Send + Sync {
     /// Sets the defaults of this kind and version (upstream's `SetObjectDefaults_*`); idempotent.
     fn default(&self, _object: &mut Object) {}
 
-    /// Clears or sets what a client may not choose at create. The default drops `status` when the kind has
-    /// the status subresource.
+    /// Clears or sets what a client may not choose at create. The registry has set the system's metadata (uid,
+    /// creationTimestamp) and dropped `status` where the kind has `/status`, unless `keeps_status_at_create`.
     fn prepare_for_create(&self, _cx: &WriteContext<'_>, _object: &mut Object) {}
 
     /// Restores what a client may not change by a main-resource update, beyond `status` (which the registry
@@ -139,15 +178,20 @@ pub trait Strategy: Send + Sync {
         true
     }
 
-    /// Turns an object of this version into the storage version; the registry sets `apiVersion` and `kind`
-    /// itself. Only kinds whose versions differ in shape write this.
-    fn to_storage_version(&self, _object: &mut Object) {}
+    /// Which changes `metadata.generation` counts.
+    fn generation(&self) -> Generation {
+        Generation::Spec
+    }
 
-    /// The way back: turns an object of the storage version into this version.
-    fn from_storage_version(&self, _object: &mut Object) {}
+    /// Whether `status` may be given at create although the kind has `/status`: the kubelet registers its node
+    /// with one.
+    fn keeps_status_at_create(&self) -> bool {
+        false
+    }
 
-    /// The value of a selectable field that is not simply what stands at its path, as a missing `false`.
-    fn selectable_field(&self, _object: &Object, _path: &str) -> Option<String> {
+    /// The seconds between a delete request and the removal, for kinds that end gracefully (pods); `None` is
+    /// removal at once (upstream: `CheckGracefulDelete`).
+    fn grace_period_seconds(&self, _object: &Object, _requested: Option<i64>) -> Option<i64> {
         None
     }
 
@@ -243,9 +287,6 @@ impl Resource {
         let known = matches!(path, "metadata.name" | "metadata.namespace")
             || self.selectable_fields.iter().any(|field| field == path);
         known.then(|| {
-            if let Some(value) = self.strategy.selectable_field(object, path) {
-                return value;
-            }
             let steps: Vec<&str> = path.split('.').collect();
             match object.at(&steps) {
                 Some(serde_json::Value::String(text)) => text.clone(),

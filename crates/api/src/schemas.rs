@@ -1,0 +1,120 @@
+//! [`SCHEMAS`]: the structure of every built-in kind.
+//!
+//! The facts come from a text table beside this file (`cargo run -p xtask -- schemas` writes it), read once when
+//! first asked for. A definition begins at the margin with its name and, when it is a kind, `kind=apps/v1/Deployment`;
+//! a field follows indented by one space: its name (`!` when required), its type, its attributes.
+//! Types are `string`, `bytes`, `time`, `boolean`, `int32`, `int64`, `double`, `quantity`, `int-or-string`,
+//! `object` and `any` (kept as they are), `@definition`, `[]item`, `{}value`.
+
+use std::collections::HashMap;
+use std::sync::LazyLock;
+
+use apimachinery::GroupVersionKind;
+use apimachinery::schema::{NodeId, SchemaSet};
+
+mod table;
+
+/// The schemas of the built-in kinds.
+pub static SCHEMAS: LazyLock<Schemas> =
+    LazyLock::new(|| table::read(include_str!("schemas/table.txt")).expect("a test reads the table"));
+
+/// Schemas, and which of them are kinds.
+#[derive(Debug, Default)]
+pub struct Schemas {
+    /// All definitions.
+    pub set: SchemaSet,
+    kinds: HashMap<GroupVersionKind, NodeId>,
+}
+
+impl Schemas {
+    /// The schema of a kind, of a list (`DeploymentList`) or of a body (`Scale`, `Eviction`, `TokenRequest`).
+    pub fn of(&self, kind: &GroupVersionKind) -> Option<NodeId> {
+        self.kinds.get(kind).copied()
+    }
+
+    /// All kinds with their schemas, in no order.
+    pub fn kinds(&self) -> impl Iterator<Item = (&GroupVersionKind, NodeId)> {
+        self.kinds.iter().map(|(kind, node)| (kind, *node))
+    }
+}
+
+/// Prefixes of definition names that the table writes shorter.
+const PREFIXES: &[(&str, &str)] = &[
+    ("meta.v1.", "io.k8s.apimachinery.pkg.apis.meta.v1."),
+    ("resource.Quantity", "io.k8s.apimachinery.pkg.api.resource.Quantity"),
+    ("intstr.", "io.k8s.apimachinery.pkg.util.intstr."),
+    ("runtime.", "io.k8s.apimachinery.pkg.runtime."),
+    ("version.", "io.k8s.apimachinery.pkg.version."),
+    ("apiextensions.v1.", "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1."),
+    ("apiregistration.v1.", "io.k8s.kube-aggregator.pkg.apis.apiregistration.v1."),
+    ("", "io.k8s.api."),
+];
+
+/// `io.k8s.api.core.v1.Pod` as the table writes it, `core.v1.Pod`.
+pub fn short_name(full: &str) -> String {
+    PREFIXES
+        .iter()
+        .find_map(|(short, long)| Some(format!("{short}{}", full.strip_prefix(long)?)))
+        .unwrap_or_else(|| full.to_owned())
+}
+
+/// `core.v1.Pod` as OpenAPI names it, `io.k8s.api.core.v1.Pod`.
+pub fn full_name(short: &str) -> String {
+    PREFIXES
+        .iter()
+        .find_map(|(prefix, long)| Some(format!("{long}{}", short.strip_prefix(prefix)?)))
+        .unwrap_or_else(|| short.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use apimachinery::schema::{ListType, PatchStrategy, Shape};
+
+    use super::*;
+    use crate::RESOURCES;
+
+    #[test]
+    fn every_kind_its_list_and_its_subresource_bodies_have_a_schema() {
+        for row in RESOURCES.iter() {
+            assert!(SCHEMAS.of(&row.gvk).is_some(), "{:?}", row.gvk);
+            if row.verbs.has("list") {
+                let list = GroupVersionKind { kind: format!("{}List", row.gvk.kind), ..row.gvk.clone() };
+                assert!(SCHEMAS.of(&list).is_some(), "{list:?}");
+            }
+            for special in row.subresources.special.iter().filter(|special| !special.body.kind.ends_with("Options")) {
+                assert!(SCHEMAS.of(&special.body).is_some(), "{special:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn names_are_shortened_and_lengthened() {
+        for (short, full) in [
+            ("core.v1.Pod", "io.k8s.api.core.v1.Pod"),
+            ("resource.v1.Device", "io.k8s.api.resource.v1.Device"),
+            ("resource.Quantity", "io.k8s.apimachinery.pkg.api.resource.Quantity"),
+            ("meta.v1.ObjectMeta", "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta"),
+        ] {
+            assert_eq!((short_name(full).as_str(), full_name(short).as_str()), (short, full));
+        }
+    }
+
+    #[test]
+    fn merge_facts_are_there() {
+        let set = &SCHEMAS.set;
+        let spec = set.by_name("io.k8s.api.core.v1.PodSpec").expect("in the table");
+        let Shape::Object(fields) = set.node(spec).shape else { panic!("an object") };
+        let containers = set.field(fields, "containers").expect("a field");
+        assert!(containers.required);
+        assert_eq!(containers.patch_strategy, PatchStrategy::Merge);
+        assert_eq!(containers.merge_key.map(|key| set.text(key)), Some("name"));
+        let Shape::List { list_type, keys, .. } = set.node(containers.node).shape else { panic!("a list") };
+        assert_eq!((list_type, set.keys(keys).collect::<Vec<_>>()), (ListType::Map, vec!["name"]));
+    }
+
+    #[test]
+    fn the_arena_is_small() {
+        let footprint = SCHEMAS.set.footprint();
+        assert!(footprint.bytes < 400_000, "{footprint:?}");
+    }
+}
