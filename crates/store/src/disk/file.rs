@@ -45,7 +45,9 @@ impl FileDisk {
         let path = dir.join(FILE_NAME);
         fs::create_dir_all(dir).map_err(|err| unavailable("create", dir, &err))?;
         if !path.try_exists().map_err(|err| unavailable("look at", &path, &err))? {
-            create(dir, &path)?;
+            let disk = Self { database: create(dir, &path)?, path };
+            let loaded = load(&disk)?;
+            return Ok((disk, loaded));
         }
         let bytes = fs::metadata(&path).map_err(|err| unavailable("look at", &path, &err))?.len();
         if bytes == 0 {
@@ -157,13 +159,13 @@ impl std::fmt::Debug for FileDisk {
 }
 
 /// Makes an empty database under another name, then gives it its own.
-fn create(dir: &Path, path: &Path) -> Result<(), Error> {
+fn create(dir: &Path, path: &Path) -> Result<Database, Error> {
     let new = dir.join(NEW_FILE_NAME);
     match fs::remove_file(&new) {
         Err(err) if err.kind() != io::ErrorKind::NotFound => return Err(unavailable("remove", &new, &err)),
         _ => {}
     }
-    let write = || -> Result<(), redb::Error> {
+    let write = || -> Result<Database, redb::Error> {
         let database = Builder::new().set_cache_size(CACHE_BYTES).create(&new)?;
         let transaction = database.begin_write()?;
         transaction.open_table(RECORDS)?;
@@ -174,11 +176,12 @@ fn create(dir: &Path, path: &Path) -> Result<(), Error> {
             meta.insert("revision", FIRST_REVISION)?;
         }
         transaction.commit()?;
-        Ok(())
+        Ok(database)
     };
-    write().map_err(|err| unavailable("create", &new, &err))?;
+    let database = write().map_err(|err| unavailable("create", &new, &err))?;
     fs::rename(&new, path).map_err(|err| unavailable("rename", &new, &err))?;
-    File::open(dir).and_then(|dir| dir.sync_all()).map_err(|err| unavailable("sync", dir, &err))
+    File::open(dir).and_then(|dir| dir.sync_all()).map_err(|err| unavailable("sync", dir, &err))?;
+    Ok(database)
 }
 
 fn open_checked(path: &Path) -> Result<Database, Error> {
