@@ -4,10 +4,15 @@
 //! Values only: no I/O, no async, no clock. It never knows a kind by name. Start reading at [`object`].
 
 pub mod codec;
+pub mod duration;
 pub mod field;
 pub mod fields;
+pub mod intstr;
 pub mod labels;
+pub mod meta;
+pub mod names;
 pub mod object;
+pub mod patch;
 pub mod quantity;
 pub mod schema;
 pub mod status;
