@@ -27,6 +27,7 @@ const IFLA_INFO_DATA: u16 = 2;
 const IFLA_INFO_SLAVE_KIND: u16 = 4;
 const IFLA_INFO_SLAVE_DATA: u16 = 5;
 const VETH_INFO_PEER: u16 = 1;
+const IFLA_BR_MCAST_SNOOPING: u16 = 23;
 const IFLA_BRPORT_MODE: u16 = 4;
 const IFLA_BRPORT_ISOLATED: u16 = 33;
 const IFLA_INET6_ADDR_GEN_MODE: u16 = 8;
@@ -151,7 +152,7 @@ impl Changes {
         self.asked.push((what, tolerate));
     }
 
-    /// A bridge, up.
+    /// A bridge, up, that floods multicast rather than learn who listens.
     pub fn add_bridge(&mut self, name: &str, mac: Mac, mtu: u32, tolerate: Tolerate) {
         let flags = message::CREATE | message::EXCL;
         self.add(format!("create bridge {name}"), tolerate, RTM_NEWLINK, flags, |body| {
@@ -159,7 +160,10 @@ impl Changes {
             body.text(IFLA_IFNAME, name);
             body.put(IFLA_ADDRESS, &mac);
             body.u32(IFLA_MTU, mtu);
-            body.nest(IFLA_LINKINFO, |body| body.text(IFLA_INFO_KIND, "bridge"));
+            body.nest(IFLA_LINKINFO, |body| {
+                body.text(IFLA_INFO_KIND, "bridge");
+                body.nest(IFLA_INFO_DATA, |body| body.u8(IFLA_BR_MCAST_SNOOPING, 0));
+            });
         });
     }
 
