@@ -2,7 +2,8 @@
 //!
 //! Guarantees: the cache is replaced atomically after a relist; handlers see every change of the cache once, in its
 //! order; cached objects are shared and never changed. A handler must be quick (put a key into a queue): it runs on
-//! the reflector's task, so nothing is buffered.
+//! the reflector's task, so nothing is buffered. `managedFields` are not kept: nobody who reads a cache needs them, and
+//! they are half of a small object; an update without them leaves them as they are.
 
 use std::any::{Any, TypeId};
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -169,14 +170,21 @@ impl<K: Cacheable> Informer<K> {
         state.indexes.insert(name, index);
     }
 
-    fn apply(&self, object: K) {
+    fn apply(&self, mut object: K) {
+        object.meta_mut().managed_fields = None;
         let handlers = self.shared.handlers.lock();
         let object = Arc::new(object);
         let old = self.shared.state.write().put(ObjectKey::of(&*object), object.clone());
         let event = match old {
             None => Event::Added(object),
             Some(old) if old.meta().resource_version == object.meta().resource_version => return,
-            Some(old) => Event::Updated { old, new: object },
+            Some(old) if old.meta().uid == object.meta().uid => Event::Updated { old, new: object },
+            // The name was given anew while no watch was open: to users that is a deletion and a creation.
+            Some(old) => {
+                let gone = Event::Deleted(old);
+                handlers.iter().for_each(|handler| handler(&gone));
+                Event::Added(object)
+            }
         };
         handlers.iter().for_each(|handler| handler(&event));
     }
@@ -335,6 +343,20 @@ mod tests {
         let log = recorded(&informer);
         informer.replace(vec![config_map("a", "y", "2"), config_map("b", "z", "3")]);
         assert_eq!(*log.lock(), ["+a/x", "+a/y", "-a/x", "~a/y", "+b/z"]);
+    }
+
+    #[test]
+    fn a_name_given_anew_is_another_object() {
+        let informer = Informer::new();
+        let log = recorded(&informer);
+        let with_uid = |version: &str, uid: &str| {
+            let mut object = config_map("a", "x", version);
+            object.metadata.uid = Some(uid.into());
+            object
+        };
+        informer.apply(with_uid("1", "first"));
+        informer.apply(with_uid("2", "second"));
+        assert_eq!(*log.lock(), ["+a/x", "-a/x", "+a/x"]);
     }
 
     #[test]

@@ -4,11 +4,16 @@
 //! binary hands in. Start reading at [`transport`], then [`informer`] and [`workqueue`].
 
 pub mod controller;
+pub mod corev1;
+pub mod error;
 pub mod informer;
+pub mod labels;
+pub mod quantity;
 pub mod recorder;
 pub mod transport;
 pub mod workqueue;
 
+pub use error::ApiError;
 pub use informer::{Event, Informer, Informers, Lister};
 pub use kube::{Client, api};
 pub use recorder::{EventType, Recorder};

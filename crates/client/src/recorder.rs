@@ -72,12 +72,24 @@ impl Recorder {
     }
 
     /// Records that something happened to `object`.
-    pub fn event<K: Resource<DynamicType = ()>>(&self, object: &K, event_type: EventType, reason: &str, message: impl Into<String>) {
+    pub fn event<K: Resource<DynamicType = ()>>(
+        &self,
+        object: &K,
+        event_type: EventType,
+        reason: &str,
+        message: impl Into<String>,
+    ) {
         self.event_on(object.object_ref(&()), event_type, reason, message);
     }
 
     /// Records that something happened to what `regarding` refers to (as a container of a pod, by `fieldPath`).
-    pub fn event_on(&self, regarding: ObjectReference, event_type: EventType, reason: &str, message: impl Into<String>) {
+    pub fn event_on(
+        &self,
+        regarding: ObjectReference,
+        event_type: EventType,
+        reason: &str,
+        message: impl Into<String>,
+    ) {
         let occurrence = Occurrence {
             namespace: regarding.namespace.clone().filter(|ns| !ns.is_empty()).unwrap_or_else(|| "default".into()),
             kind: regarding.kind.clone().unwrap_or_default(),

@@ -3,8 +3,8 @@
 //! Guarantees: a key waits at most once; a key is never worked on twice at a time; a key added while it is worked on
 //! comes again afterwards. The queue is bounded by the number of distinct keys.
 
-use std::collections::{BinaryHeap, HashMap, HashSet, VecDeque};
 use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap, HashSet, VecDeque};
 use std::hash::Hash;
 use std::sync::Arc;
 use std::time::Duration;
@@ -51,18 +51,7 @@ impl<T: Clone + Eq + Hash> Default for WorkQueue<T> {
 impl<T: Clone + Eq + Hash> WorkQueue<T> {
     /// An empty queue.
     pub fn new() -> Self {
-        let state = State {
-            ready: VecDeque::new(),
-            dirty: HashSet::new(),
-            working: HashSet::new(),
-            delayed: BinaryHeap::new(),
-            delayed_items: HashMap::new(),
-            planned: HashMap::new(),
-            next_ticket: 0,
-            failures: HashMap::new(),
-            closed: false,
-        };
-        Self { state: Arc::new(Mutex::new(state)), wake: Arc::new(Notify::new()) }
+        Self { state: Arc::new(Mutex::new(State::new())), wake: Arc::new(Notify::new()) }
     }
 
     /// Adds a key, unless it waits already.
@@ -78,32 +67,14 @@ impl<T: Clone + Eq + Hash> WorkQueue<T> {
         if delay.is_zero() {
             return self.add(item);
         }
-        let at = Instant::now() + delay;
-        let mut state = self.state.lock();
-        if state.planned.get(&item).is_some_and(|(planned, _)| *planned <= at) {
-            return;
-        }
-        let ticket = state.next_ticket;
-        state.next_ticket += 1;
-        if let Some((_, old)) = state.planned.insert(item.clone(), (at, ticket)) {
-            state.delayed_items.remove(&old);
-        }
-        state.delayed_items.insert(ticket, item);
-        state.delayed.push(Reverse((at, ticket)));
-        drop(state);
+        self.state.lock().add_at(item, Instant::now() + delay);
         self.wake.notify_one();
     }
 
     /// Adds a key after its back-off: 5 ms doubled with each failure since [`WorkQueue::forget`], up to 1,000 s.
     pub fn add_rate_limited(&self, item: T) {
-        let failures = {
-            let mut state = self.state.lock();
-            let failures = state.failures.entry(item.clone()).or_insert(0);
-            *failures = failures.saturating_add(1);
-            *failures
-        };
-        let factor = 2_u32.saturating_pow((failures - 1).min(31));
-        self.add_after(item, BASE_DELAY.saturating_mul(factor).min(MAX_DELAY));
+        let delay = self.state.lock().next_delay(item.clone());
+        self.add_after(item, delay);
     }
 
     /// Forgets a key's failures.
@@ -177,6 +148,42 @@ impl<T: Clone + Eq + Hash> WorkQueue<T> {
 }
 
 impl<T: Clone + Eq + Hash> State<T> {
+    fn new() -> Self {
+        Self {
+            ready: VecDeque::new(),
+            dirty: HashSet::new(),
+            working: HashSet::new(),
+            delayed: BinaryHeap::new(),
+            delayed_items: HashMap::new(),
+            planned: HashMap::new(),
+            next_ticket: 0,
+            failures: HashMap::new(),
+            closed: false,
+        }
+    }
+
+    /// Plans a key for a time, unless an earlier one is planned.
+    fn add_at(&mut self, item: T, at: Instant) {
+        if self.planned.get(&item).is_some_and(|(planned, _)| *planned <= at) {
+            return;
+        }
+        let ticket = self.next_ticket;
+        self.next_ticket += 1;
+        if let Some((_, old)) = self.planned.insert(item.clone(), (at, ticket)) {
+            self.delayed_items.remove(&old);
+        }
+        self.delayed_items.insert(ticket, item);
+        self.delayed.push(Reverse((at, ticket)));
+    }
+
+    /// Counts one more failure of a key; how long it waits after it.
+    fn next_delay(&mut self, item: T) -> Duration {
+        let failures = self.failures.entry(item).or_insert(0);
+        let factor = 2_u32.saturating_pow((*failures).min(31));
+        *failures = failures.saturating_add(1);
+        BASE_DELAY.saturating_mul(factor).min(MAX_DELAY)
+    }
+
     fn add(&mut self, item: T) {
         if self.closed || !self.dirty.insert(item.clone()) {
             return;
@@ -219,38 +226,44 @@ mod tests {
         assert_eq!(queue.get().await, Some("a"));
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn delays_come_in_their_order_and_the_earliest_counts() {
-        let queue = WorkQueue::new();
-        queue.add_after("late", Duration::from_secs(60));
-        queue.add_after("soon", Duration::from_secs(5));
-        queue.add_after("late", Duration::from_secs(10));
+    #[test]
+    fn delays_come_in_their_order_and_the_earliest_counts() {
         let start = Instant::now();
-        assert_eq!(queue.get().await, Some("soon"));
-        assert_eq!(queue.get().await, Some("late"));
-        assert_eq!(start.elapsed().as_secs(), 10);
-        queue.close();
-        assert_eq!(queue.get().await, None, "the superseded delay adds nothing");
+        let at = |seconds| start + Duration::from_secs(seconds);
+        let mut state = State::new();
+        for (item, seconds) in [("late", 60), ("soon", 5), ("late", 10), ("late", 20)] {
+            state.add_at(item, at(seconds));
+        }
+        let mut ready_at = |seconds| {
+            state.promote(at(seconds));
+            state.ready.drain(..).collect::<Vec<_>>()
+        };
+        assert_eq!(ready_at(4), Vec::<&str>::new());
+        assert_eq!(ready_at(5), ["soon"]);
+        assert_eq!(ready_at(10), ["late"]);
+        assert_eq!(ready_at(100), Vec::<&str>::new(), "the superseded delays add nothing");
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn back_off_doubles_until_forgotten() {
-        let queue = WorkQueue::new();
-        let start = Instant::now();
-        for expected_ms in [5, 15, 35] {
-            queue.add_rate_limited("a");
-            assert_eq!(queue.get().await, Some("a"));
-            queue.done(&"a");
-            assert_eq!(start.elapsed().as_millis(), expected_ms);
-        }
-        queue.forget(&"a");
-        assert_eq!(queue.failures(&"a"), 0);
+    #[test]
+    fn back_off_doubles_until_forgotten() {
+        let mut state = State::new();
+        let delays: Vec<u128> = (0..4).map(|_| state.next_delay("a").as_millis()).collect();
+        assert_eq!(delays, [5, 10, 20, 40]);
+        state.failures.remove("a");
+        assert_eq!(state.next_delay("a").as_millis(), 5);
     }
 
     #[tokio::test]
     async fn closing_wakes_every_worker() {
         let queue: WorkQueue<u8> = WorkQueue::new();
-        let workers: Vec<_> = (0..4).map(|_| tokio::spawn({ let queue = queue.clone(); async move { queue.get().await } })).collect();
+        let workers: Vec<_> = (0..4)
+            .map(|_| {
+                tokio::spawn({
+                    let queue = queue.clone();
+                    async move { queue.get().await }
+                })
+            })
+            .collect();
         tokio::task::yield_now().await;
         queue.close();
         for worker in workers {
