@@ -3,6 +3,7 @@
 //!
 //! Values only: no I/O, no async, no clock. It never knows a kind by name. Start reading at [`object`].
 
+pub mod apply;
 pub mod codec;
 pub mod duration;
 pub mod field;

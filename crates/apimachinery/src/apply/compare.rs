@@ -1,0 +1,239 @@
+//! What a write changes: the fields it adds, modifies and removes
+//! (upstream: `structured-merge-diff/typed/compare.go`).
+
+use std::collections::BTreeMap;
+
+use serde_json::{Map, Value};
+
+use super::field_set::FieldSet;
+use super::walk::{At, Form, Items, field_step, form, zip};
+use crate::schema::SchemaSet;
+
+/// The difference between two objects; no field is in two of the sets.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Comparison {
+    pub(super) added: FieldSet,
+    pub(super) modified: FieldSet,
+    pub(super) removed: FieldSet,
+}
+
+impl Comparison {
+    /// The fields that have a new value.
+    pub(super) fn changed(&self) -> FieldSet {
+        let mut changed = self.modified.clone();
+        changed.add(&self.added);
+        changed
+    }
+
+    pub(super) fn is_same(&self) -> bool {
+        self.added.is_empty() && self.modified.is_empty() && self.removed.is_empty()
+    }
+
+    /// Leaves out fields and everything below them.
+    pub(super) fn ignore(&mut self, ignored: &FieldSet) {
+        for set in [&mut self.added, &mut self.modified, &mut self.removed] {
+            set.subtract_trees(ignored);
+        }
+    }
+
+    fn attach(&mut self, step: &str, below: Self) {
+        self.added.attach(step, below.added);
+        self.modified.attach(step, below.modified);
+        self.removed.attach(step, below.removed);
+    }
+}
+
+/// Compares two objects. `metadata.managedFields` is not looked at.
+pub(super) fn compare(schema: &SchemaSet, root: At, old: &Map<String, Value>, new: &Map<String, Value>) -> Comparison {
+    let mut found = Comparison::default();
+    let form = form(schema, root, &Value::Object(Map::new()));
+    for (name, old, new) in zip(Some(old), Some(new)) {
+        if old == new {
+            continue;
+        }
+        let (at, _) = form.entry(schema, name);
+        match (name.as_str(), old.and_then(Value::as_object), new.and_then(Value::as_object)) {
+            ("metadata", Some(old), Some(new)) => {
+                let mut below = Comparison::default();
+                let form = super::walk::form(schema, at, &Value::Object(Map::new()));
+                for (name, old, new) in zip(Some(old), Some(new)).filter(|(name, ..)| *name != "managedFields") {
+                    compare_value(schema, form.entry(schema, name).0, field_step(name), old, new, &mut below);
+                }
+                found.attach(&field_step(name), below);
+            }
+            _ => compare_value(schema, at, field_step(name), old, new, &mut found),
+        }
+    }
+    found
+}
+
+fn compare_value(
+    schema: &SchemaSet,
+    at: At,
+    step: String,
+    old: Option<&Value>,
+    new: Option<&Value>,
+    found: &mut Comparison,
+) {
+    let forms = (old.map(|old| form(schema, at, old)), new.map(|new| form(schema, at, new)));
+    let form = match forms {
+        (Some(a), Some(b)) if a != b => Form::Leaf,
+        (Some(form), _) | (None, Some(form)) => form,
+        (None, None) => return,
+    };
+    let both_empty = old.is_none_or(is_empty) && new.is_none_or(is_empty);
+    let mut below = Comparison::default();
+    match form {
+        Form::Fields(_) | Form::Entries(_) if !both_empty => {
+            for (name, old, new) in zip(old.and_then(Value::as_object), new.and_then(Value::as_object)) {
+                compare_value(schema, form.entry(schema, name).0, field_step(name), old, new, &mut below);
+            }
+        }
+        Form::Items(items) if !both_empty => {
+            if old != new {
+                compare_items(schema, items, list(old), list(new), &mut below);
+            }
+        }
+        _ => {
+            match (old, new) {
+                (None, _) => found.added.own(step),
+                (_, None) => found.removed.own(step),
+                (old, new) if old != new => found.modified.own(step),
+                _ => {}
+            }
+            return;
+        }
+    }
+    found.attach(&step, below);
+    match (old, new) {
+        (None, _) => found.added.own(step),
+        (_, None) => found.removed.own(step),
+        _ => {}
+    }
+}
+
+/// The items of both lists by identity. Items that share one are compared as a group, and the group is one field.
+fn compare_items(schema: &SchemaSet, items: Items, old: &[Value], new: &[Value], found: &mut Comparison) {
+    let mut pairs: BTreeMap<String, (Vec<&Value>, Vec<&Value>)> = BTreeMap::new();
+    for item in old {
+        if let Ok(step) = items.step(schema, item) {
+            pairs.entry(step).or_default().0.push(item);
+        }
+    }
+    for item in new {
+        if let Ok(step) = items.step(schema, item) {
+            pairs.entry(step).or_default().1.push(item);
+        }
+    }
+    let at = At::Node(items.node);
+    for (step, (old, new)) in pairs {
+        match (old.as_slice(), new.as_slice()) {
+            ([], [new]) => compare_value(schema, at, step, None, Some(new), found),
+            ([old], []) => compare_value(schema, at, step, Some(old), None, found),
+            ([old], [new]) => compare_value(schema, at, step, Some(old), Some(new), found),
+            ([_, _, ..], [_, _, ..]) => {
+                if old != new {
+                    found.modified.own(step);
+                }
+            }
+            ([_, _, ..], new) => {
+                if let [new] = new {
+                    compare_value(schema, at, step.clone(), None, Some(new), found);
+                }
+                found.removed.own(step);
+            }
+            (old, _) => {
+                if let [old] = old {
+                    compare_value(schema, at, step.clone(), Some(old), None, found);
+                }
+                found.added.own(step);
+            }
+        }
+    }
+}
+
+fn list(value: Option<&Value>) -> &[Value] {
+    value.and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default()
+}
+
+pub(super) fn is_empty(value: &Value) -> bool {
+    match value {
+        Value::Object(map) => map.is_empty(),
+        Value::Array(list) => list.is_empty(),
+        Value::Null => true,
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::schema::tests::deployments;
+    use serde_json::json;
+
+    fn check(old: Value, new: Value, added: Value, modified: Value, removed: Value) {
+        let (schema, root) = deployments();
+        let (Value::Object(old), Value::Object(new)) = (old, new) else { panic!("objects") };
+        let found = compare(&schema, At::Node(root), &old, &new);
+        let sets = (found.added.into_value(), found.modified.into_value(), found.removed.into_value());
+        assert_eq!(sets, (added, modified, removed));
+    }
+
+    #[test]
+    fn scalars_maps_and_atomic_values() {
+        check(
+            json!({"metadata": {"labels": {"a": "1", "b": "2"}, "managedFields": [{}]}, "spec": {"replicas": 1, "selector": {"matchLabels": {"a": "b"}}}}),
+            json!({"metadata": {"labels": {"a": "1", "b": "3"}}, "spec": {"paused": true, "selector": {"matchLabels": {"a": "c"}}}}),
+            json!({"f:spec": {"f:paused": {}}}),
+            json!({"f:metadata": {"f:labels": {"f:b": {}}}, "f:spec": {"f:selector": {}}}),
+            json!({"f:spec": {"f:replicas": {}}}),
+        );
+    }
+
+    #[test]
+    fn items_are_compared_by_identity() {
+        let pod = |containers: Value| json!({"spec": {"template": {"spec": {"containers": containers}}}});
+        let at = |below: Value| json!({"f:spec": {"f:template": {"f:spec": {"f:containers": below}}}});
+        check(
+            pod(json!([{"name": "a", "image": "1", "ports": [{"containerPort": 80}]}, {"name": "b"}])),
+            pod(
+                json!([{"name": "c", "args": ["x"]}, {"name": "a", "image": "2", "ports": [{"containerPort": 80, "protocol": "TCP", "name": "p"}]}]),
+            ),
+            at(json!({
+                r#"k:{"name":"a"}"#: {"f:ports": {r#"k:{"containerPort":80,"protocol":"TCP"}"#: {"f:name": {}, "f:protocol": {}}}},
+                r#"k:{"name":"c"}"#: {".": {}, "f:args": {}, "f:name": {}},
+            })),
+            at(json!({r#"k:{"name":"a"}"#: {"f:image": {}}})),
+            at(json!({r#"k:{"name":"b"}"#: {".": {}, "f:name": {}}})),
+        );
+    }
+
+    #[test]
+    fn sets_and_duplicates() {
+        let meta = |finalizers: Value| json!({"metadata": {"finalizers": finalizers}});
+        let at = |below: Value| json!({"f:metadata": {"f:finalizers": below}});
+        let none = || json!({});
+        check(
+            meta(json!(["a", "b"])),
+            meta(json!(["b", "c"])),
+            at(json!({"v:\"c\"": {}})),
+            none(),
+            at(json!({"v:\"a\"": {}})),
+        );
+        check(
+            meta(json!(["a"])),
+            meta(json!(["a", "a"])),
+            at(json!({"v:\"a\"": {}})),
+            none(),
+            at(json!({"v:\"a\"": {}})),
+        );
+        check(meta(json!(["a", "a"])), meta(json!(["a", "a"])), none(), none(), none());
+        check(
+            json!({}),
+            meta(json!(["a"])),
+            json!({"f:metadata": {".": {}, "f:finalizers": {".": {}, "v:\"a\"": {}}}}),
+            none(),
+            none(),
+        );
+    }
+}
