@@ -13,7 +13,7 @@ pub mod shim;
 pub use engine::{Runtime, RuntimeConfig, ShimCommand};
 pub use images::ImageStore;
 pub use runtime::{
-    ContainerConfig, ContainerEvent, ContainerState, ContainerStats, ContainerStatus, Error, ExecIo, ExecRequest, Image,
-    ImageService, Mount, MountPropagation, NamespaceMode, PullProgress, RegistryAuth, Resources, RuntimeService,
+    ContainerConfig, ContainerEvent, ContainerState, ContainerStats, ContainerStatus, Error, ExecIo, ExecRequest,
+    Image, ImageService, Mount, MountPropagation, NamespaceMode, PullProgress, RegistryAuth, Resources, RuntimeService,
     SandboxConfig, SandboxStatus, SecurityContext, TerminalSize,
 };

@@ -347,6 +347,13 @@ pub enum Error {
     },
 }
 
+impl Error {
+    /// [`Error::Failed`], from anything that can be shown.
+    pub fn failed(doing: impl Into<String>, cause: impl std::fmt::Display) -> Self {
+        Error::Failed { doing: doing.into(), cause: cause.to_string() }
+    }
+}
+
 /// Sandboxes and containers. All methods are idempotent where the CRI says so.
 #[async_trait]
 pub trait RuntimeService: Send + Sync + 'static {
@@ -390,7 +397,12 @@ pub trait RuntimeService: Send + Sync + 'static {
     async fn reopen_container_log(&self, container_id: &str) -> Result<(), Error>;
 
     /// Runs a program in a container to its end: exit code, stdout, stderr (each cut at 16 MiB).
-    async fn exec_sync(&self, container_id: &str, command: &[String], timeout_s: u64) -> Result<(i32, Vec<u8>, Vec<u8>), Error>;
+    async fn exec_sync(
+        &self,
+        container_id: &str,
+        command: &[String],
+        timeout_s: u64,
+    ) -> Result<(i32, Vec<u8>, Vec<u8>), Error>;
 
     /// Runs a program with streams and answers its exit code.
     async fn exec(&self, request: ExecRequest, io: ExecIo) -> Result<i32, Error>;
