@@ -2,8 +2,8 @@
 
 use apimachinery::field::{Error, Path};
 use apimachinery::labels::{Selector, validate_label_selector, validate_labels};
-pub(crate) use apimachinery::validation as names;
 use apimachinery::quantity::{Format, Quantity};
+pub(crate) use apimachinery::validation as names;
 use serde_json::{Map, Value};
 
 use crate::json::Read;
@@ -78,7 +78,9 @@ pub(crate) fn port_number(errors: &mut Errors, number: i64, path: &Path) {
 pub(crate) fn port_number_or_name(errors: &mut Errors, value: Option<&Value>, path: &Path) {
     match value {
         Some(Value::String(name)) => named(errors, names::port_name, name, path),
-        Some(value) if value.is_i64() || value.is_u64() => port_number(errors, value.as_i64().unwrap_or_default(), path),
+        Some(value) if value.is_i64() || value.is_u64() => {
+            port_number(errors, value.as_i64().unwrap_or_default(), path)
+        }
         _ => port_number(errors, 0, path),
     }
 }

@@ -6,9 +6,11 @@
 pub mod resource;
 
 pub mod catalogue;
+mod check;
 mod columns;
 mod json;
 pub mod schemas;
+mod strategy;
 
 pub use catalogue::RESOURCES;
 pub use resource::{

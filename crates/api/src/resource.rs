@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use apimachinery::{GroupResource, GroupVersionKind, Object, StatusError, UserInfo, field};
+use apimachinery::{GroupResource, GroupVersionKind, Object, StatusError, UserInfo, field, validation};
 
 mod build;
 
@@ -166,6 +166,18 @@ pub trait Strategy: Send + Sync {
     /// Rules for a write of `/status`.
     fn validate_status_update(&self, _object: &Object, _old: &Object) -> Vec<field::Error> {
         Vec::new()
+    }
+
+    /// Rules for an update through a special subresource that writes part of the object (`ephemeralcontainers`,
+    /// `resize`, `finalize`, `approval`); stands in for `validate_update`.
+    fn validate_subresource_update(&self, _subresource: &str, object: &Object, old: &Object) -> Vec<field::Error> {
+        self.validate_update(object, old)
+    }
+
+    /// What is wrong with `metadata.name`, or with a `generateName` (`prefix`); an RFC 1123 subdomain is right for
+    /// most kinds.
+    fn name_errors(&self, name: &str, prefix: bool) -> Vec<String> {
+        validation::name_is_dns_subdomain(name, prefix)
     }
 
     /// Whether a PUT to a name that does not exist creates it (upstream's `AllowCreateOnUpdate`).

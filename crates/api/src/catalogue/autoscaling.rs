@@ -1,6 +1,7 @@
 //! The group `autoscaling`: v2, and v1, which is stored as v2.
 
 use crate::resource::{GroupVersion, Resource};
+use crate::strategy;
 
 pub(super) fn rows() -> Vec<Resource> {
     vec![row("v2"), row("v1").stored_as("autoscaling", "v2")]
@@ -9,6 +10,7 @@ pub(super) fn rows() -> Vec<Resource> {
 fn row(version: &'static str) -> Resource {
     GroupVersion::new("autoscaling", version)
         .namespaced("HorizontalPodAutoscaler", "horizontalpodautoscalers")
+        .strategy(strategy::HorizontalPodAutoscaler)
         .short(&["hpa"])
         .category("all")
         .status()

@@ -3,6 +3,7 @@
 use apimachinery::GroupVersionKind;
 
 use crate::resource::{GroupVersion, Resource, Verbs};
+use crate::strategy;
 
 const V1: GroupVersion = GroupVersion::new("", "v1");
 
@@ -18,39 +19,49 @@ pub(super) fn rows() -> Vec<Resource> {
     vec![
         V1.namespaced("Binding", "bindings").verbs(Verbs::CreateOnly),
         V1.cluster("ComponentStatus", "componentstatuses").short(&["cs"]).verbs(Verbs::ReadOnly),
-        V1.namespaced("ConfigMap", "configmaps").short(&["cm"]),
-        V1.namespaced("Endpoints", "endpoints").short(&["ep"]),
+        V1.namespaced("ConfigMap", "configmaps").strategy(strategy::ConfigMap).short(&["cm"]),
+        V1.namespaced("Endpoints", "endpoints").strategy(strategy::Endpoints).short(&["ep"]),
         event(),
-        V1.namespaced("LimitRange", "limitranges").short(&["limits"]),
+        V1.namespaced("LimitRange", "limitranges").strategy(strategy::LimitRange).short(&["limits"]),
         V1.cluster("Namespace", "namespaces")
+            .strategy(strategy::Namespace)
             .short(&["ns"])
             .verbs(Verbs::AllButDeleteCollection)
             .status()
             .special("finalize", UPDATE, V1.kind("Namespace"))
             .selectable(&["status.phase"]),
         V1.cluster("Node", "nodes")
+            .strategy(strategy::Node)
             .short(&["no"])
             .status()
             .special("proxy", PROXY, V1.kind("NodeProxyOptions"))
             .selectable(&["spec.unschedulable"]),
-        V1.namespaced("PersistentVolumeClaim", "persistentvolumeclaims").short(&["pvc"]).status(),
-        V1.cluster("PersistentVolume", "persistentvolumes").short(&["pv"]).status(),
+        V1.namespaced("PersistentVolumeClaim", "persistentvolumeclaims")
+            .strategy(strategy::PersistentVolumeClaim)
+            .short(&["pvc"])
+            .status(),
+        V1.cluster("PersistentVolume", "persistentvolumes")
+            .strategy(strategy::PersistentVolume)
+            .short(&["pv"])
+            .status(),
         pod(),
-        V1.namespaced("PodTemplate", "podtemplates"),
+        V1.namespaced("PodTemplate", "podtemplates").strategy(strategy::PodTemplate),
         V1.namespaced("ReplicationController", "replicationcontrollers")
+            .strategy(strategy::ReplicationController)
             .short(&["rc"])
             .category("all")
             .status()
             .scale()
             .selectable(&["status.replicas"]),
-        V1.namespaced("ResourceQuota", "resourcequotas").short(&["quota"]).status(),
-        V1.namespaced("Secret", "secrets").selectable(&["type"]),
-        V1.namespaced("ServiceAccount", "serviceaccounts").short(&["sa"]).special(
+        V1.namespaced("ResourceQuota", "resourcequotas").strategy(strategy::ResourceQuota).short(&["quota"]).status(),
+        V1.namespaced("Secret", "secrets").strategy(strategy::Secret).selectable(&["type"]),
+        V1.namespaced("ServiceAccount", "serviceaccounts").strategy(strategy::Data).short(&["sa"]).special(
             "token",
             CREATE,
             GroupVersionKind::new("authentication.k8s.io", "v1", "TokenRequest"),
         ),
         V1.namespaced("Service", "services")
+            .strategy(strategy::Service)
             .short(&["svc"])
             .category("all")
             .status()
@@ -60,7 +71,7 @@ pub(super) fn rows() -> Vec<Resource> {
 }
 
 fn event() -> Resource {
-    V1.namespaced("Event", "events").short(&["ev"]).selectable(&[
+    V1.namespaced("Event", "events").strategy(strategy::Event("involvedObject")).short(&["ev"]).selectable(&[
         "involvedObject.kind",
         "involvedObject.namespace",
         "involvedObject.name",
@@ -77,6 +88,7 @@ fn event() -> Resource {
 
 fn pod() -> Resource {
     V1.namespaced("Pod", "pods")
+        .strategy(strategy::Pod)
         .short(&["po"])
         .category("all")
         .status()

@@ -1,9 +1,10 @@
 //! The group `discovery.k8s.io`.
 
 use crate::resource::{GroupVersion, Resource};
+use crate::strategy;
 
 const V1: GroupVersion = GroupVersion::new("discovery.k8s.io", "v1");
 
 pub(super) fn rows() -> Vec<Resource> {
-    vec![V1.namespaced("EndpointSlice", "endpointslices")]
+    vec![V1.namespaced("EndpointSlice", "endpointslices").strategy(strategy::EndpointSlice)]
 }

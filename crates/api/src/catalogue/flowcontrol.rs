@@ -1,12 +1,15 @@
 //! The group `flowcontrol.apiserver.k8s.io`.
 
 use crate::resource::{GroupVersion, Resource};
+use crate::strategy;
 
 const V1: GroupVersion = GroupVersion::new("flowcontrol.apiserver.k8s.io", "v1");
 
 pub(super) fn rows() -> Vec<Resource> {
     vec![
-        V1.cluster("FlowSchema", "flowschemas").status(),
-        V1.cluster("PriorityLevelConfiguration", "prioritylevelconfigurations").status(),
+        V1.cluster("FlowSchema", "flowschemas").strategy(strategy::FlowSchema).status(),
+        V1.cluster("PriorityLevelConfiguration", "prioritylevelconfigurations")
+            .strategy(strategy::PriorityLevel)
+            .status(),
     ]
 }

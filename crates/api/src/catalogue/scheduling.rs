@@ -1,9 +1,10 @@
 //! The group `scheduling.k8s.io`.
 
 use crate::resource::{GroupVersion, Resource};
+use crate::strategy;
 
 const V1: GroupVersion = GroupVersion::new("scheduling.k8s.io", "v1");
 
 pub(super) fn rows() -> Vec<Resource> {
-    vec![V1.cluster("PriorityClass", "priorityclasses").short(&["pc"])]
+    vec![V1.cluster("PriorityClass", "priorityclasses").strategy(strategy::PriorityClass).short(&["pc"])]
 }

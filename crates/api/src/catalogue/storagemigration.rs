@@ -1,9 +1,10 @@
 //! The group `storagemigration.k8s.io`.
 
 use crate::resource::{GroupVersion, Resource};
+use crate::strategy;
 
 const V1: GroupVersion = GroupVersion::new("storagemigration.k8s.io", "v1");
 
 pub(super) fn rows() -> Vec<Resource> {
-    vec![V1.cluster("StorageVersionMigration", "storageversionmigrations").status()]
+    vec![V1.cluster("StorageVersionMigration", "storageversionmigrations").strategy(strategy::Unversioned).status()]
 }

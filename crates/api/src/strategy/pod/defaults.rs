@@ -42,9 +42,7 @@ pub(crate) fn pod_spec(spec: &mut Map<String, Value>) {
 
 /// `spec.template` of a workload.
 pub(crate) fn template(owner_spec: &mut Map<String, Value>) {
-    if let Some(template) = owner_spec.object_at("template")
-        && let Some(spec) = template.object_made("spec")
-    {
+    if let Some(spec) = owner_spec.object_made("template").and_then(|template| template.object_made("spec")) {
         pod_spec(spec);
     }
 }
@@ -261,7 +259,77 @@ mod tests {
                 }],
                 "volumes": [{"name": "scratch"}, {"name": "settings", "configMap": {"name": "web"}}],
             }),
-            &expect![[""]],
+            &expect![[r#"
+                {
+                  "containers": [
+                    {
+                      "env": [
+                        {
+                          "name": "IP",
+                          "valueFrom": {
+                            "fieldRef": {
+                              "apiVersion": "v1",
+                              "fieldPath": "status.podIP"
+                            }
+                          }
+                        }
+                      ],
+                      "image": "registry:5000/web",
+                      "imagePullPolicy": "Always",
+                      "livenessProbe": {
+                        "failureThreshold": 3,
+                        "httpGet": {
+                          "path": "/",
+                          "port": 80,
+                          "scheme": "HTTP"
+                        },
+                        "periodSeconds": 10,
+                        "successThreshold": 1,
+                        "timeoutSeconds": 1
+                      },
+                      "name": "web",
+                      "ports": [
+                        {
+                          "containerPort": 80,
+                          "hostPort": 80,
+                          "protocol": "TCP"
+                        }
+                      ],
+                      "resources": {
+                        "limits": {
+                          "cpu": "1"
+                        },
+                        "requests": {
+                          "cpu": "1"
+                        }
+                      },
+                      "terminationMessagePath": "/dev/termination-log",
+                      "terminationMessagePolicy": "File"
+                    }
+                  ],
+                  "dnsPolicy": "ClusterFirst",
+                  "enableServiceLinks": true,
+                  "hostNetwork": true,
+                  "restartPolicy": "Always",
+                  "schedulerName": "default-scheduler",
+                  "securityContext": {},
+                  "serviceAccount": "app",
+                  "serviceAccountName": "app",
+                  "terminationGracePeriodSeconds": 30,
+                  "volumes": [
+                    {
+                      "emptyDir": {},
+                      "name": "scratch"
+                    },
+                    {
+                      "configMap": {
+                        "defaultMode": 420,
+                        "name": "web"
+                      },
+                      "name": "settings"
+                    }
+                  ]
+                }"#]],
         );
     }
 

@@ -20,7 +20,7 @@ mod volume;
 
 pub(crate) use affinity::node_selector;
 pub(crate) use container::ephemeral_containers;
-pub(crate) use resources::{not_below_zero, requirements, resource_list};
+pub(crate) use resources::{not_below_zero, resource_list};
 pub(crate) use volume::source as volume_source;
 
 /// The names of the pod's volumes, to which mounts refer.
@@ -97,14 +97,22 @@ fn dns_config(errors: &mut Errors, spec: &Map<String, Value>, path: &Path) {
         errors.push(Error::required(&path.child("nameservers"), detail));
     }
     if servers.len() > 3 {
-        errors.push(Error::invalid(&path.child("nameservers"), servers.to_vec(), "must not have more than 3 nameservers"));
+        errors.push(Error::invalid(
+            &path.child("nameservers"),
+            servers.to_vec(),
+            "must not have more than 3 nameservers",
+        ));
     }
     for (index, server) in config.texts("nameservers").enumerate() {
         check::ip_address(errors, server, &path.child("nameservers").index(index));
     }
     let searches = config.list("searches");
     if searches.len() > 32 {
-        errors.push(Error::invalid(&path.child("searches"), searches.to_vec(), "must not have more than 32 search paths"));
+        errors.push(Error::invalid(
+            &path.child("searches"),
+            searches.to_vec(),
+            "must not have more than 32 search paths",
+        ));
     }
     for (index, search) in config.texts("searches").enumerate().filter(|(_, search)| *search != ".") {
         let name = search.strip_suffix('.').unwrap_or(search);

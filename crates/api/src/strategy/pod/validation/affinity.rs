@@ -79,7 +79,11 @@ fn node_term(errors: &mut Errors, term: &Map<String, Value>, path: &Path) {
     for (index, requirement) in term.list("matchFields").iter().enumerate() {
         let path = path.child("matchFields").index(index);
         if !matches!(requirement.text("operator"), "In" | "NotIn") {
-            errors.push(Error::invalid(&path.child("operator"), requirement.text("operator"), "not a valid selector operator"));
+            errors.push(Error::invalid(
+                &path.child("operator"),
+                requirement.text("operator"),
+                "not a valid selector operator",
+            ));
         } else if requirement.list("values").len() != 1 {
             let detail = "must be only one value when `operator` is 'In' or 'NotIn' for node field selector";
             errors.push(Error::required(&path.child("values"), detail));
@@ -124,7 +128,10 @@ pub(super) fn spread(errors: &mut Errors, constraints: &[Value], path: &Path) {
                 errors.push(Error::invalid(&path.child("minDomains"), domains, "must be greater than zero"));
             }
             if constraint.text("whenUnsatisfiable") != "DoNotSchedule" {
-                let detail = format!("can only use minDomains if whenUnsatisfiable=DoNotSchedule, not {}", constraint.text("whenUnsatisfiable"));
+                let detail = format!(
+                    "can only use minDomains if whenUnsatisfiable=DoNotSchedule, not {}",
+                    constraint.text("whenUnsatisfiable")
+                );
                 errors.push(Error::invalid(&path.child("minDomains"), domains, detail));
             }
         }
@@ -156,9 +163,15 @@ pub(super) fn tolerations(errors: &mut Errors, tolerations: &[Value], path: &Pat
             }
             "Gt" | "Lt" if value.parse::<i64>().is_ok() => {}
             "Gt" | "Lt" => {
-                errors.push(Error::invalid(&path.child("value"), value, "value must be a valid integer when `operator` is 'Lt' or 'Gt'"));
+                errors.push(Error::invalid(
+                    &path.child("value"),
+                    value,
+                    "value must be a valid integer when `operator` is 'Lt' or 'Gt'",
+                ));
             }
-            other => errors.push(Error::not_supported(&path.child("operator"), other, &["Equal", "Exists", "Gt", "Lt"])),
+            other => {
+                errors.push(Error::not_supported(&path.child("operator"), other, &["Equal", "Exists", "Gt", "Lt"]))
+            }
         }
         check::one_of(errors, toleration.fields(), "effect", &["NoSchedule", "PreferNoSchedule", "NoExecute"], &path);
     }

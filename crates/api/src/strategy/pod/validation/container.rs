@@ -59,11 +59,14 @@ fn ephemeral_container(
 ) {
     common(errors, container.fields(), volumes, path);
     let target = container.text("targetContainerName");
-    let known = ["containers", "initContainers"].iter().flat_map(|list| spec.list(list)).any(|one| one.text("name") == target);
+    let known =
+        ["containers", "initContainers"].iter().flat_map(|list| spec.list(list)).any(|one| one.text("name") == target);
     if !target.is_empty() && !known {
         errors.push(Error::not_found(&path.child("targetContainerName"), target));
     }
-    for field in ["ports", "livenessProbe", "readinessProbe", "startupProbe", "lifecycle", "resizePolicy", "restartPolicy"] {
+    for field in
+        ["ports", "livenessProbe", "readinessProbe", "startupProbe", "lifecycle", "resizePolicy", "restartPolicy"]
+    {
         if container.has(field) {
             errors.push(Error::forbidden(&path.child(field), "cannot be set for an Ephemeral Container"));
         }
@@ -179,7 +182,8 @@ fn ports_on_host<'a>(
 ) {
     for (index, port) in container.list("ports").iter().enumerate() {
         let path = path.child("ports").index(index);
-        let (number, on_host) = (port.int("containerPort").unwrap_or_default(), port.int("hostPort").unwrap_or_default());
+        let (number, on_host) =
+            (port.int("containerPort").unwrap_or_default(), port.int("hostPort").unwrap_or_default());
         if host_network && number != on_host {
             let detail = "must match `hostPort` when `hostNetwork` is true";
             errors.push(Error::invalid(&path.child("containerPort"), number, detail));

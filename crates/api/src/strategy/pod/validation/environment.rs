@@ -20,7 +20,8 @@ const POD_FIELDS: &[&str] = &[
 ];
 
 /// The fields of the pod that a file may hold.
-const FILE_FIELDS: &[&str] = &["metadata.annotations", "metadata.labels", "metadata.name", "metadata.namespace", "metadata.uid"];
+const FILE_FIELDS: &[&str] =
+    &["metadata.annotations", "metadata.labels", "metadata.name", "metadata.namespace", "metadata.uid"];
 
 const SOURCES: &[&str] = &["fieldRef", "resourceFieldRef", "configMapKeyRef", "secretKeyRef", "fileKeyRef"];
 
@@ -110,7 +111,14 @@ pub(super) fn container_resource(errors: &mut Errors, reference: &Map<String, Va
         .or_else(|| resource.strip_prefix("requests."))
         .is_some_and(|name| matches!(name, "cpu" | "memory" | "ephemeral-storage") || name.starts_with("hugepages-"));
     if !known {
-        let all = ["limits.cpu", "limits.ephemeral-storage", "limits.memory", "requests.cpu", "requests.ephemeral-storage", "requests.memory"];
+        let all = [
+            "limits.cpu",
+            "limits.ephemeral-storage",
+            "limits.memory",
+            "requests.cpu",
+            "requests.ephemeral-storage",
+            "requests.memory",
+        ];
         errors.push(Error::not_supported(&path.child("resource"), resource, &all));
     }
 }

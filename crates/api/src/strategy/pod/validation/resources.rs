@@ -10,7 +10,7 @@ use crate::json::Read;
 const STANDARD: &[&str] = &["cpu", "memory", "ephemeral-storage"];
 
 /// The resources of a container.
-pub(crate) fn requirements(errors: &mut Errors, resources: &Map<String, Value>, path: &Path) {
+pub(super) fn requirements(errors: &mut Errors, resources: &Map<String, Value>, path: &Path) {
     let (limits, requests) = (resources.object("limits"), resources.object("requests"));
     for (list, part) in [(limits, "limits"), (requests, "requests")] {
         for (name, value) in list {
@@ -82,7 +82,11 @@ fn overcommits(name: &str) -> bool {
 
 fn resource_name(errors: &mut Errors, name: &str, path: &Path) {
     named(errors, names::qualified_name, name, path);
-    if !name.contains('/') && !STANDARD.contains(&name) && !name.starts_with("hugepages-") && !matches!(name, "pods" | "storage") {
+    if !name.contains('/')
+        && !STANDARD.contains(&name)
+        && !name.starts_with("hugepages-")
+        && !matches!(name, "pods" | "storage")
+    {
         errors.push(Error::invalid(path, name, "must be a standard resource type or fully qualified"));
     }
 }

@@ -53,7 +53,8 @@ pub(crate) fn source(errors: &mut Errors, name: &str, source: &Map<String, Value
             if check::required(errors, source, "path", path) {
                 no_backsteps(errors, source.text("path"), &path.child("path"));
             }
-            let types = ["BlockDevice", "CharDevice", "Directory", "DirectoryOrCreate", "File", "FileOrCreate", "Socket"];
+            let types =
+                ["BlockDevice", "CharDevice", "Directory", "DirectoryOrCreate", "File", "FileOrCreate", "Socket"];
             check::one_of(errors, source, "type", &types, path);
         }
         "secret" => {
@@ -124,14 +125,19 @@ fn downward(errors: &mut Errors, source: &Map<String, Value>, path: &Path) {
             file_path(errors, item.text("path"), &path.child("path"));
         }
         match (item.has("fieldRef"), item.has("resourceFieldRef")) {
-            (true, true) => errors.push(Error::invalid(&path, "resource", "fieldRef and resourceFieldRef can not be specified simultaneously")),
+            (true, true) => errors.push(Error::invalid(
+                &path,
+                "resource",
+                "fieldRef and resourceFieldRef can not be specified simultaneously",
+            )),
             (true, false) => environment::file_field(errors, item.object("fieldRef"), &path.child("fieldRef")),
             (false, true) => {
                 let (reference, path) = (item.object("resourceFieldRef"), path.child("resourceFieldRef"));
                 check::required(errors, reference, "containerName", &path);
                 environment::container_resource(errors, reference, &path);
             }
-            (false, false) => errors.push(Error::required(&path.child("fieldRef"), "one of fieldRef and resourceFieldRef is required")),
+            (false, false) => errors
+                .push(Error::required(&path.child("fieldRef"), "one of fieldRef and resourceFieldRef is required")),
         }
         mode(errors, item.fields(), "mode", &path);
     }

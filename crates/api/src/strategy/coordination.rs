@@ -1,0 +1,37 @@
+//! Leases (upstream: pkg/apis/coordination/validation/validation.go).
+
+use apimachinery::Object;
+use apimachinery::field::{self, Error, Path};
+
+use crate::check::{self, Errors};
+use crate::json::Read;
+use crate::resource::{Generation, Strategy};
+
+/// The strategy of leases.
+pub(crate) struct Lease;
+
+impl Strategy for Lease {
+    fn validate(&self, object: &Object) -> Vec<field::Error> {
+        let mut errors = Errors::new();
+        let (spec, path) = (object.object("spec"), Path::new("spec"));
+        if let Some(seconds) = spec.int("leaseDurationSeconds")
+            && seconds <= 0
+        {
+            errors.push(Error::invalid(&path.child("leaseDurationSeconds"), seconds, "must be greater than 0"));
+        }
+        check::not_negative(&mut errors, spec, "leaseTransitions", &path);
+        errors
+    }
+
+    fn allow_create_on_update(&self) -> bool {
+        true
+    }
+
+    fn allow_unconditional_update(&self) -> bool {
+        false
+    }
+
+    fn generation(&self) -> Generation {
+        Generation::Never
+    }
+}

@@ -1,0 +1,133 @@
+//! CronJobs (upstream: pkg/apis/batch/v1/defaults.go, `ValidateCronJobCreate`).
+
+use apimachinery::Object;
+use apimachinery::field::{self, Error, Path};
+
+use super::job::validate_job_spec;
+use crate::check::{self, Errors};
+use crate::json::{Read, Write};
+use crate::resource::Strategy;
+
+/// The strategy of cron jobs.
+pub(crate) struct CronJob;
+
+impl Strategy for CronJob {
+    fn default(&self, object: &mut Object) {
+        let Some(spec) = object.object_made("spec") else { return };
+        spec.default_text("concurrencyPolicy", "Allow");
+        spec.default_to("suspend", false);
+        spec.default_to("successfulJobsHistoryLimit", 3);
+        spec.default_to("failedJobsHistoryLimit", 1);
+        // What a job gets at create (parallelism, completions...) it gets when the controller makes it.
+        if let Some(job) = spec.object_made("jobTemplate").and_then(|template| template.object_made("spec")) {
+            super::pod::default_template(job);
+        }
+    }
+
+    fn validate(&self, object: &Object) -> Vec<field::Error> {
+        let mut errors = Errors::new();
+        let (spec, path) = (object.object("spec"), Path::new("spec"));
+        if object.name().len() > 52 {
+            let detail = "must be no more than 52 characters";
+            errors.push(Error::invalid(&Path::new("metadata").child("name"), object.name(), detail));
+        }
+        if check::required(&mut errors, spec, "schedule", &path)
+            && let Err(detail) = schedule(spec.text("schedule"))
+        {
+            errors.push(Error::invalid(&path.child("schedule"), spec.text("schedule"), detail));
+        }
+        check::one_of(&mut errors, spec, "concurrencyPolicy", &["Allow", "Forbid", "Replace"], &path);
+        for field in ["startingDeadlineSeconds", "successfulJobsHistoryLimit", "failedJobsHistoryLimit"] {
+            check::not_negative(&mut errors, spec, field, &path);
+        }
+        let zone = spec.text("timeZone");
+        if spec.has("timeZone") && (zone.is_empty() || jiff::tz::TimeZone::get(zone).is_err()) {
+            errors.push(Error::invalid(&path.child("timeZone"), zone, format!("unknown time zone {zone}")));
+        }
+        let job = spec.object("jobTemplate").object("spec");
+        let path = path.child("jobTemplate").child("spec");
+        validate_job_spec(&mut errors, job, &path);
+        if job.has("selector") && !job.flag("manualSelector") {
+            let selector = job.object("selector").clone();
+            errors.push(Error::invalid(&path.child("selector"), selector, "`selector` will be auto-generated"));
+        }
+        errors
+    }
+}
+
+/// Whether a schedule can be read: five fields or a macro.
+fn schedule(text: &str) -> Result<(), String> {
+    if text.contains("TZ") {
+        return Err("cannot use TZ or CRON_TZ in schedule, use timeZone field instead".into());
+    }
+    if let Some(word) = text.strip_prefix('@') {
+        let known = ["yearly", "annually", "monthly", "weekly", "daily", "midnight", "hourly"];
+        let every = word
+            .strip_prefix("every ")
+            .is_some_and(|duration| duration.starts_with(|sign: char| sign.is_ascii_digit()));
+        return if known.contains(&word) || every { Ok(()) } else { Err(format!("unrecognized descriptor: {text}")) };
+    }
+    let fields: Vec<&str> = text.split_whitespace().collect();
+    if fields.len() != 5 {
+        return Err(format!("expected exactly 5 fields, found {}: [{}]", fields.len(), fields.join(" ")));
+    }
+    let months = ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"];
+    let days = ["sun", "mon", "tue", "wed", "thu", "fri", "sat"];
+    let bounds: [(u32, u32, &[&str]); 5] = [(0, 59, &[]), (0, 23, &[]), (1, 31, &[]), (1, 12, &months), (0, 6, &days)];
+    fields.iter().zip(bounds).try_for_each(|(field, (low, high, words))| {
+        field.split(',').try_for_each(|range| schedule_range(range, low, high, words))
+    })
+}
+
+/// `*`, `5`, `1-5`, each with a `/step`.
+fn schedule_range(range: &str, low: u32, high: u32, words: &[&str]) -> Result<(), String> {
+    let number = |text: &str| {
+        let word = words.iter().position(|word| word.eq_ignore_ascii_case(text)).map(|index| index as u32 + low);
+        word.or_else(|| text.parse().ok())
+            .ok_or_else(|| format!("failed to parse int from {text}: strconv.Atoi: parsing {text:?}: invalid syntax"))
+    };
+    let (span, step) = range.split_once('/').map_or((range, None), |(span, step)| (span, Some(step)));
+    if step.is_some_and(|step| step.parse::<u32>().is_ok_and(|step| step == 0)) {
+        return Err(format!("step of range should be a positive number: {range}"));
+    }
+    step.map(|step| number(step)).transpose()?;
+    if span == "*" || span == "?" {
+        return Ok(());
+    }
+    let (first, last) = match span.split_once('-') {
+        Some((first, last)) => (number(first)?, number(last)?),
+        None => (number(span)?, number(span)?),
+    };
+    match () {
+        () if first < low => Err(format!("beginning of range ({first}) below minimum ({low}): {range}")),
+        () if last > high => Err(format!("end of range ({last}) above maximum ({high}): {range}")),
+        () if first > last => Err(format!("beginning of range ({first}) beyond end of range ({last}): {range}")),
+        () => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::schedule;
+
+    #[test]
+    fn schedules_are_read() {
+        for right in ["* * * * *", "*/5 0-6,12 1 jan MON-fri", "@daily", "@every 5m", "0 0 ? * *"] {
+            assert_eq!(schedule(right), Ok(()), "{right}");
+        }
+        for wrong in [
+            "",
+            "* * * *",
+            "60 * * * *",
+            "* 24 * * *",
+            "* * 0 * *",
+            "5-1 * * * *",
+            "*/0 * * * *",
+            "x * * * *",
+            "@never",
+        ] {
+            assert!(schedule(wrong).is_err(), "{wrong}");
+        }
+        assert_eq!(schedule("a b").unwrap_err(), "expected exactly 5 fields, found 2: [a b]");
+    }
+}

@@ -1,0 +1,335 @@
+//! Services (upstream: `SetDefaults_Service`, `ValidateService`). Addresses and node ports are allocated by the
+//! registry.
+
+use std::collections::HashSet;
+
+use apimachinery::Object;
+use apimachinery::field::{self, Error, Path};
+use serde_json::{Map, Value, json};
+
+use crate::check::{self, Errors, names};
+use crate::json::{Read, Write};
+use crate::resource::{Generation, Strategy};
+
+/// The strategy of services.
+pub(crate) struct Service;
+
+/// How long a client keeps its endpoint, by default three hours.
+const AFFINITY_SECONDS: i64 = 10_800;
+
+impl Strategy for Service {
+    fn default(&self, object: &mut Object) {
+        let Some(spec) = object.object_made("spec") else { return };
+        spec.default_text("sessionAffinity", "None");
+        if spec.text("sessionAffinity") == "None" {
+            spec.remove("sessionAffinityConfig");
+        }
+        if spec.text("sessionAffinity") == "ClientIP"
+            && let Some(client) =
+                spec.object_made("sessionAffinityConfig").and_then(|config| config.object_made("clientIP"))
+        {
+            client.default_to("timeoutSeconds", AFFINITY_SECONDS);
+        }
+        spec.default_text("type", "ClusterIP");
+        spec.items_mut("ports").for_each(port);
+        let kind = spec.text("type").to_owned();
+        let outside = matches!(kind.as_str(), "NodePort" | "LoadBalancer");
+        if outside || (kind == "ClusterIP" && !spec.list("externalIPs").is_empty()) {
+            spec.default_text("externalTrafficPolicy", "Cluster");
+        }
+        if outside || kind == "ClusterIP" {
+            spec.default_to("internalTrafficPolicy", "Cluster");
+        }
+        if kind == "LoadBalancer" {
+            spec.default_to("allocateLoadBalancerNodePorts", true);
+            let balancer = object.object_at("status").and_then(|status| status.object_at("loadBalancer"));
+            for ingress in balancer.into_iter().flat_map(|balancer| balancer.items_mut("ingress")) {
+                if !ingress.text("ip").is_empty() {
+                    ingress.default_to("ipMode", "VIP");
+                }
+            }
+        }
+        if let Some(status) = object.object_made("status") {
+            status.default_to("loadBalancer", json!({}));
+        }
+    }
+
+    fn prepare_for_create(&self, _cx: &crate::WriteContext<'_>, object: &mut Object) {
+        object.0.insert("status".into(), json!({"loadBalancer": {}}));
+    }
+
+    fn validate(&self, object: &Object) -> Vec<field::Error> {
+        let mut errors = Errors::new();
+        validate_spec(&mut errors, object.object("spec"), &Path::new("spec"));
+        errors
+    }
+
+    fn validate_update(&self, object: &Object, old: &Object) -> Vec<field::Error> {
+        let mut errors = Errors::new();
+        let (new, old, path) = (object.object("spec"), old.object("spec"), Path::new("spec"));
+        let addressed = |spec: &Map<String, Value>| spec.text("type") != "ExternalName";
+        if addressed(new) && addressed(old) {
+            let (new_ip, old_ip) = (new.text("clusterIP"), old.text("clusterIP"));
+            if !old_ip.is_empty() && new_ip != old_ip {
+                let detail = "may not change once set";
+                errors.push(Error::invalid(&path.child("clusterIPs").index(0), vec![new_ip], detail));
+            }
+        }
+        errors
+    }
+
+    fn name_errors(&self, name: &str, prefix: bool) -> Vec<String> {
+        names::name_is_dns1035_label(name, prefix)
+    }
+
+    fn generation(&self) -> Generation {
+        Generation::Never
+    }
+}
+
+fn port(port: &mut Map<String, Value>) {
+    port.default_text("protocol", "TCP");
+    let target = match port.value("targetPort") {
+        None => true,
+        Some(Value::String(name)) => name.is_empty(),
+        Some(number) => number.as_i64() == Some(0),
+    };
+    if target && let Some(number) = port.get("port").cloned() {
+        port.insert("targetPort".into(), number);
+    }
+}
+
+fn validate_spec(errors: &mut Errors, spec: &Map<String, Value>, path: &Path) {
+    let kind = spec.text("type");
+    let headless = spec.text("clusterIP") == "None";
+    let ports = spec.list("ports");
+    if ports.is_empty() && !headless && kind != "ExternalName" {
+        errors.push(Error::required(&path.child("ports"), ""));
+    }
+    match kind {
+        "LoadBalancer" | "NodePort" if headless => {
+            let detail = format!("may not be set to 'None' for {kind} services");
+            errors.push(Error::invalid(&path.child("clusterIPs").index(0), "None", detail));
+        }
+        "ExternalName" => external_name(errors, spec, path),
+        _ => {}
+    }
+    let kinds = ["ClusterIP", "ExternalName", "LoadBalancer", "NodePort"];
+    check::required_one_of(errors, spec, "type", &kinds, path);
+    let mut seen = Seen::default();
+    for (index, port) in ports.iter().enumerate() {
+        let path = path.child("ports").index(index);
+        one_port(errors, port, ports.len() > 1, &mut seen, &path);
+        let node_port = port.int("nodePort").unwrap_or_default();
+        if node_port != 0 && kind == "ClusterIP" {
+            errors.push(Error::forbidden(&path.child("nodePort"), "may not be used when `type` is 'ClusterIP'"));
+        }
+    }
+    check::labels(errors, spec.object("selector"), &path.child("selector"));
+    affinity(errors, spec, path);
+    addresses(errors, spec, path);
+    policies(errors, spec, path);
+}
+
+fn external_name(errors: &mut Errors, spec: &Map<String, Value>, path: &Path) {
+    if !spec.list("clusterIPs").is_empty() || !spec.text("clusterIP").is_empty() {
+        errors.push(Error::forbidden(&path.child("clusterIPs"), "may not be set for ExternalName services"));
+    }
+    let name = spec.text("externalName");
+    let name = name.strip_suffix('.').unwrap_or(name);
+    if name.is_empty() {
+        errors.push(Error::required(&path.child("externalName"), ""));
+    } else {
+        check::named(errors, names::dns1123_subdomain, name, &path.child("externalName"));
+    }
+}
+
+/// What the ports before this one have taken.
+#[derive(Default)]
+struct Seen<'a> {
+    names: HashSet<&'a str>,
+    numbers: HashSet<(&'a str, i64)>,
+    on_nodes: HashSet<(&'a str, i64)>,
+}
+
+fn one_port<'a>(errors: &mut Errors, port: &'a Value, named: bool, seen: &mut Seen<'a>, path: &Path) {
+    let name = port.text("name");
+    if name.is_empty() {
+        if named {
+            errors.push(Error::required(&path.child("name"), ""));
+        }
+    } else {
+        check::named(errors, names::dns1123_label, name, &path.child("name"));
+        if !seen.names.insert(name) {
+            errors.push(Error::duplicate(&path.child("name"), name));
+        }
+    }
+    let number = port.int("port").unwrap_or_default();
+    check::port_number(errors, number, &path.child("port"));
+    check::required_one_of(errors, port.fields(), "protocol", &["SCTP", "TCP", "UDP"], path);
+    check::port_number_or_name(errors, port.value("targetPort"), &path.child("targetPort"));
+    let protocol = port.text("protocol");
+    if !seen.numbers.insert((protocol, number)) {
+        errors.push(Error::duplicate(path, json!({"port": number, "protocol": protocol})));
+    }
+    let node_port = port.int("nodePort").unwrap_or_default();
+    if node_port != 0 && !seen.on_nodes.insert((protocol, node_port)) {
+        errors.push(Error::duplicate(&path.child("nodePort"), node_port));
+    }
+}
+
+fn affinity(errors: &mut Errors, spec: &Map<String, Value>, path: &Path) {
+    check::required_one_of(errors, spec, "sessionAffinity", &["ClientIP", "None"], path);
+    if spec.text("sessionAffinity") == "ClientIP" {
+        let client = spec.object("sessionAffinityConfig").object("clientIP");
+        let seconds = client.int("timeoutSeconds").unwrap_or_default();
+        if !(1..=86_400).contains(&seconds) {
+            let path = path.child("sessionAffinityConfig").child("clientIP").child("timeoutSeconds");
+            errors.push(Error::invalid(&path, seconds, "must be greater than 0 and less than 86400"));
+        }
+    }
+}
+
+fn addresses(errors: &mut Errors, spec: &Map<String, Value>, path: &Path) {
+    for (index, address) in spec.texts("clusterIPs").enumerate().filter(|(_, address)| *address != "None") {
+        check::ip_address(errors, address, &path.child("clusterIPs").index(index));
+    }
+    let first = spec.texts("clusterIPs").next();
+    if let Some(first) = first
+        && !spec.text("clusterIP").is_empty()
+        && first != spec.text("clusterIP")
+    {
+        let detail = "must be the same as `spec.clusterIP`";
+        let all: Vec<&str> = spec.texts("clusterIPs").collect();
+        errors.push(Error::invalid(&path.child("clusterIPs"), all, detail));
+    } else if first.is_none() && !matches!(spec.text("clusterIP"), "" | "None") {
+        check::ip_address(errors, spec.text("clusterIP"), &path.child("clusterIP"));
+    }
+    for (index, family) in spec.texts("ipFamilies").enumerate() {
+        if !matches!(family, "IPv4" | "IPv6") {
+            errors.push(Error::not_supported(&path.child("ipFamilies").index(index), family, &["IPv4", "IPv6"]));
+        }
+    }
+    let family_policies = ["SingleStack", "PreferDualStack", "RequireDualStack"];
+    check::one_of(errors, spec, "ipFamilyPolicy", &family_policies, path);
+    for (index, address) in spec.texts("externalIPs").enumerate() {
+        check::ip_address(errors, address, &path.child("externalIPs").index(index));
+    }
+    for (index, range) in spec.texts("loadBalancerSourceRanges").enumerate() {
+        check::cidr(errors, range.trim(), &path.child("loadBalancerSourceRanges").index(index));
+    }
+}
+
+fn policies(errors: &mut Errors, spec: &Map<String, Value>, path: &Path) {
+    let outside = matches!(spec.text("type"), "NodePort" | "LoadBalancer") || !spec.list("externalIPs").is_empty();
+    if spec.text("externalTrafficPolicy").is_empty() {
+        if outside {
+            errors.push(Error::required(&path.child("externalTrafficPolicy"), ""));
+        }
+    } else if outside {
+        check::one_of(errors, spec, "externalTrafficPolicy", &["Cluster", "Local"], path);
+    } else {
+        let detail = "may only be set for externally-accessible services";
+        errors.push(Error::invalid(&path.child("externalTrafficPolicy"), spec.text("externalTrafficPolicy"), detail));
+    }
+    check::one_of(errors, spec, "internalTrafficPolicy", &["Cluster", "Local"], path);
+    let distributions = ["PreferClose", "PreferSameZone", "PreferSameNode"];
+    check::one_of(errors, spec, "trafficDistribution", &distributions, path);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use expect_test::{Expect, expect};
+
+    fn service(spec: Value) -> Object {
+        let mut object = Object::from_value(json!({"metadata": {"name": "web"}, "spec": spec})).expect("an object");
+        Service.default(&mut object);
+        object
+    }
+
+    fn check(spec: Value, expected: &Expect) {
+        let errors = Service.validate(&service(spec));
+        expected.assert_eq(&errors.iter().map(|error| format!("{error}\n")).collect::<String>());
+    }
+
+    #[test]
+    fn a_bare_service_gets_everything() {
+        let object = service(json!({"type": "NodePort", "ports": [{"port": 80, "nodePort": 30599}]}));
+        assert!(Service.validate(&object).is_empty());
+        expect![[r#"
+            {
+              "metadata": {
+                "name": "web"
+              },
+              "spec": {
+                "externalTrafficPolicy": "Cluster",
+                "internalTrafficPolicy": "Cluster",
+                "ports": [
+                  {
+                    "nodePort": 30599,
+                    "port": 80,
+                    "protocol": "TCP",
+                    "targetPort": 80
+                  }
+                ],
+                "sessionAffinity": "None",
+                "type": "NodePort"
+              },
+              "status": {
+                "loadBalancer": {}
+              }
+            }"#]]
+        .assert_eq(&format!("{:#}", object.into_value()));
+    }
+
+    #[test]
+    fn a_wrong_service_is_refused_field_by_field() {
+        check(
+            json!({}),
+            &expect![[r#"
+            spec.ports: Required value
+        "#]],
+        );
+        check(
+            json!({
+                "selector": {"a b": "c"},
+                "sessionAffinity": "Sometimes",
+                "clusterIP": "10.0.0",
+                "ports": [{"port": 0}, {"port": 80, "name": "a", "nodePort": 30000}, {"port": 80, "name": "a", "targetPort": "BAD"}],
+            }),
+            &expect![[r#"
+                spec.ports[0].name: Required value
+                spec.ports[0].port: Invalid value: 0: must be between 1 and 65535, inclusive
+                spec.ports[0].targetPort: Invalid value: 0: must be between 1 and 65535, inclusive
+                spec.ports[1].nodePort: Forbidden: may not be used when `type` is 'ClusterIP'
+                spec.ports[2].name: Duplicate value: "a"
+                spec.ports[2].targetPort: Invalid value: "BAD": must contain only alpha-numeric characters (a-z, 0-9), and hyphens (-)
+                spec.ports[2].targetPort: Invalid value: "BAD": must contain at least one letter (a-z)
+                spec.ports[2]: Duplicate value: {"port":80,"protocol":"TCP"}
+                spec.selector: Invalid value: "a b": name part must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for validation is '([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')
+                spec.sessionAffinity: Unsupported value: "Sometimes": supported values: "ClientIP", "None"
+                spec.clusterIP: Invalid value: "10.0.0": must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)
+            "#]],
+        );
+        check(
+            json!({"type": "ExternalName", "clusterIP": "10.0.0.1"}),
+            &expect![[r#"
+            spec.clusterIPs: Forbidden: may not be set for ExternalName services
+            spec.externalName: Required value
+        "#]],
+        );
+        check(json!({"type": "ExternalName", "externalName": "example.com"}), &expect![[""]]);
+        check(json!({"clusterIP": "None"}), &expect![[""]]);
+    }
+
+    #[test]
+    fn the_address_stays() {
+        let old = service(json!({"clusterIP": "10.96.0.7", "ports": [{"port": 80}]}));
+        let new = service(json!({"clusterIP": "10.96.0.8", "ports": [{"port": 80}]}));
+        let errors: Vec<String> = Service.validate_update(&new, &old).iter().map(ToString::to_string).collect();
+        assert_eq!(errors, [r#"spec.clusterIPs[0]: Invalid value: ["10.96.0.8"]: may not change once set"#]);
+        let outside = service(json!({"type": "ExternalName", "externalName": "example.com"}));
+        assert!(Service.validate_update(&outside, &old).is_empty());
+    }
+}
