@@ -162,28 +162,35 @@ impl Writer<'_> {
 /// Notes in `new.metadata.managedFields` what this write changes against `live` (nothing at create).
 pub fn update(writer: &Writer<'_>, live: Option<&Object>, new: &mut Object) {
     let sent = new.0.get_mut("metadata").and_then(Value::as_object_mut).and_then(|map| map.remove("managedFields"));
-    let mut managers = match (live, sent) {
-        (None, Some(Value::Array(sent))) if !is_reset(&sent) => Managers::parse(&sent).unwrap_or_default(),
-        (None, _) => Managers::default(),
-        (Some(live), Some(Value::Array(sent))) if writer.subresource.is_empty() => {
-            let stored = live.metadata().and_then(|metadata| metadata.get("managedFields")).and_then(Value::as_array);
-            if is_reset(&sent) {
-                Managers::default()
-            } else if stored == Some(&sent) {
-                Managers::of(live)
-            } else {
-                Managers::parse(&sent).unwrap_or_else(|| Managers::of(live))
+    let sent = match sent {
+        Some(Value::Array(sent)) => Some(sent),
+        _ => None,
+    };
+    let Some(live) = live else {
+        let sent = sent.filter(|sent| !is_reset(sent));
+        let managers = sent.and_then(|sent| Managers::parse(&sent)).unwrap_or_default();
+        let found = writer.compare(&empty_object(writer.schema, writer.root), &new.0);
+        return note_changes(writer, found, managers).write(new);
+    };
+    let found = writer.compare(&live.0, &new.0);
+    let stored = managers::entries(live);
+    let managers = match sent {
+        // The usual cases: the writer sends the entries back as they were, or none.
+        Some(sent) if stored == Some(&sent) => {
+            if found.is_same() {
+                new.metadata_mut().insert("managedFields".into(), sent.into());
+                return;
             }
+            Managers::trusted(sent)
         }
-        (Some(live), _) => Managers::of(live),
+        Some(sent) if writer.subresource.is_empty() && is_reset(&sent) => Managers::default(),
+        Some(sent) if writer.subresource.is_empty() => Managers::parse(&sent).unwrap_or_else(|| Managers::of(live)),
+        _ => Managers::of(live),
     };
     // An object whose owners are not tracked stays so until somebody applies.
-    if managers.0.is_empty() && live.is_some() {
-        return;
+    if !managers.0.is_empty() {
+        note_changes(writer, found, managers).write(new);
     }
-    note_changes(writer, live.map(|live| &live.0), &new.0, &mut managers);
-    managers.cap();
-    managers.write(new);
 }
 
 /// `[]` and `[{}]` ask for managedFields to be forgotten.
@@ -196,48 +203,39 @@ fn is_reset(sent: &[Value]) -> bool {
 }
 
 /// Takes changed and removed fields from everybody and gives the changed ones to the writer.
-fn note_changes(
-    writer: &Writer<'_>,
-    live: Option<&Map<String, Value>>,
-    new: &Map<String, Value>,
-    managers: &mut Managers,
-) {
-    let found = match live {
-        Some(live) => writer.compare(live, new),
-        None => writer.compare(&empty_object(writer.schema, writer.root), new),
-    };
+fn note_changes(writer: &Writer<'_>, found: Comparison, mut managers: Managers) -> Managers {
     if found.is_same() {
-        return;
+        return managers;
     }
-    let mut changed = found.changed();
-    take_from(managers, &changed, &found.removed, None);
+    let (mut changed, removed) = found.into_changed_and_removed();
+    take_away(&mut managers, &changed, &removed);
     changed.subtract(&SYSTEM_FIELDS);
-    if changed.is_empty() {
-        return;
-    }
-    let (identity, time) = (writer.identity(Operation::Update), Some(writer.time()));
-    match managers.find_mut(&identity) {
-        Some(manager) => {
-            manager.fields.add(&changed);
-            manager.time = time;
+    if !changed.is_empty() {
+        let (identity, time) = (writer.identity(Operation::Update), Some(writer.time()));
+        match managers.find_mut(&identity) {
+            Some(manager) => {
+                manager.fields.add(&changed);
+                manager.time = time;
+            }
+            None => managers.0.push(Manager { identity, time, fields: changed }),
         }
-        None => managers.0.push(Manager { identity, time, fields: changed }),
+        managers.cap();
     }
+    managers
 }
 
-/// Takes fields from all managers but one; managers without fields go.
-fn take_from(managers: &mut Managers, changed: &FieldSet, removed: &FieldSet, but: Option<&Identity>) {
+/// Takes fields from all managers; managers without fields go.
+fn take_away(managers: &mut Managers, changed: &FieldSet, removed: &FieldSet) {
     managers.0.retain_mut(|manager| {
-        if but.is_none_or(|but| !but.is(&manager.identity)) {
-            manager.fields.subtract(changed);
-            manager.fields.subtract(removed);
-        }
+        manager.fields.subtract(changed);
+        manager.fields.subtract(removed);
         !manager.fields.is_empty()
     });
 }
 
-/// What upstream's empty object of a kind has: the structs that are no pointers. They are there before the
-/// creator writes anything, so the creator owns what is in them and not they themselves.
+/// What upstream's empty object of a kind has: the structs that are no pointers, and lists that are always
+/// written. They are there before the creator writes anything, so the creator owns what is in them and not they
+/// themselves.
 fn empty_object(schema: &SchemaSet, root: NodeId) -> Map<String, Value> {
     let mut empty = Map::new();
     let Shape::Object(fields) = schema.node(root).shape else { return empty };
@@ -245,10 +243,14 @@ fn empty_object(schema: &SchemaSet, root: NodeId) -> Map<String, Value> {
         let name = schema.text(field.name);
         let is_struct =
             matches!(name, "metadata" | "spec" | "status" | "template" | "strategy" | "updateStrategy" | "jobTemplate");
-        let is_granular =
-            matches!(schema.node(field.node).shape, Shape::Object(fields) if fields.map_type == MapType::Granular);
-        if is_struct && is_granular && field.node != root {
-            empty.insert(name.to_owned(), Value::Object(empty_object(schema, field.node)));
+        match schema.node(field.node).shape {
+            Shape::Object(fields) if is_struct && fields.map_type == MapType::Granular && field.node != root => {
+                empty.insert(name.to_owned(), Value::Object(empty_object(schema, field.node)));
+            }
+            Shape::List { .. } if field.required => {
+                empty.insert(name.to_owned(), Value::Array(Vec::new()));
+            }
+            _ => {}
         }
     }
     empty
@@ -289,70 +291,56 @@ fn check_config(writer: &Writer<'_>, config: &Object) -> Result<(), ApplyError> 
 
 fn try_apply(writer: &Writer<'_>, live: Option<&Object>, config: &Object, force: bool) -> Result<Object, ApplyError> {
     let nothing = Map::new();
-    let mut managers = live.map(Managers::of).unwrap_or_default();
-    let before = managers.clone();
-    if let (Some(live), true) = (live, managers.0.is_empty()) {
+    let live_map = live.map_or(&nothing, |live| &live.0);
+    let mut others = live.map(Managers::of).unwrap_or_default();
+    let is_tracked = !others.0.is_empty();
+    if !is_tracked && live.is_some() {
         // Somebody made the object before owners were tracked.
         let first = Writer { manager: "before-first-apply", ..*writer };
-        note_changes(&first, None, &live.0, &mut managers);
+        let found = first.compare(&empty_object(writer.schema, writer.root), live_map);
+        others = note_changes(&first, found, others);
     }
-    let live_map = live.map_or(&nothing, |live| &live.0);
     let identity = writer.identity(Operation::Apply);
-    let mut merged = merge::merge(writer.schema, writer.at(), live_map, &config.0);
-
+    let last = others.take(&identity);
     let mut fields = prune::field_set(writer.schema, writer.at(), &config.0);
     if let Some(ignored) = writer.reset_fields {
         fields.subtract_trees(ignored);
     }
-    let last = managers.find(&identity).map(|manager| manager.fields.clone());
-    claim(&mut managers, &identity, fields.clone());
-    if let Some(last) = &last {
-        merged = prune::prune(writer.schema, writer.at(), merged, last, &managers.all_fields());
+
+    let mut merged = merge::merge(writer.schema, writer.at(), live_map, &config.0);
+    if let Some(last) = last.as_ref().filter(|last| !last.fields.is_subset(&fields)) {
+        let mut managed = others.all_fields();
+        managed.add(&fields);
+        merged = prune::prune(writer.schema, writer.at(), merged, &last.fields, &managed);
     }
 
-    let found = writer.compare(live_map, &merged);
-    let changed = found.changed();
-    if !force {
-        let conflicts = conflicts(&managers, &changed, &identity);
-        if !conflicts.is_empty() {
-            return Err(ApplyError::Conflicts(conflicts));
-        }
-    }
-    take_from(&mut managers, &changed, &found.removed, Some(&identity));
     fields.subtract(&SYSTEM_FIELDS);
-    let is_same_claim = last.as_ref() == Some(&fields);
-    claim(&mut managers, &identity, fields);
-    managers.0.retain(|manager| !manager.fields.is_empty());
-
-    if let (Some(live), true, true) = (live, found.is_same(), is_same_claim && managers == before) {
+    let found = writer.compare(live_map, &merged);
+    let claims_the_same = last.as_ref().is_some_and(|last| last.fields == fields);
+    if let (Some(live), true, true) = (live, is_tracked && found.is_same(), claims_the_same) {
         return Ok(live.clone());
     }
-    if let Some(manager) = managers.find_mut(&identity) {
-        manager.time = Some(writer.time());
-        manager.identity.api_version = writer.api_version.to_owned();
+    let (changed, removed) = found.into_changed_and_removed();
+    let conflicts = if force { Vec::new() } else { conflicts(&others, &changed) };
+    if !conflicts.is_empty() {
+        return Err(ApplyError::Conflicts(conflicts));
+    }
+    take_away(&mut others, &changed, &removed);
+    if !fields.is_empty() {
+        others.0.push(Manager { identity, time: Some(writer.time()), fields });
     }
     let mut object = Object(merged);
-    managers.write(&mut object);
+    others.write(&mut object);
     Ok(object)
 }
 
-/// Gives the applying manager its new set in place of the one it had.
-fn claim(managers: &mut Managers, identity: &Identity, fields: FieldSet) {
-    match managers.find_mut(identity) {
-        Some(manager) => manager.fields = fields,
-        None => managers.0.push(Manager { identity: identity.clone(), time: None, fields }),
-    }
-}
-
-fn conflicts(managers: &Managers, changed: &FieldSet, but: &Identity) -> Vec<Conflict> {
-    let others = managers.0.iter().filter(|manager| !but.is(&manager.identity));
-    others
-        .flat_map(|manager| {
-            let spelled = manager.identity.spell();
-            let paths = manager.fields.intersection(changed).paths();
-            paths.into_iter().map(move |path| Conflict { manager: spelled.clone(), path })
-        })
-        .collect()
+fn conflicts(others: &Managers, changed: &FieldSet) -> Vec<Conflict> {
+    let of = |manager: &Manager| {
+        let spelled = manager.identity.spell();
+        let paths = manager.fields.intersection(changed).paths();
+        paths.into_iter().map(move |path| Conflict { manager: spelled.clone(), path })
+    };
+    others.0.iter().flat_map(of).collect()
 }
 
 #[cfg(test)]

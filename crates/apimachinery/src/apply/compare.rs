@@ -18,11 +18,11 @@ pub(super) struct Comparison {
 }
 
 impl Comparison {
-    /// The fields that have a new value.
-    pub(super) fn changed(&self) -> FieldSet {
-        let mut changed = self.modified.clone();
-        changed.add(&self.added);
-        changed
+    /// The fields that have a new value, and those that are gone.
+    pub(super) fn into_changed_and_removed(self) -> (FieldSet, FieldSet) {
+        let mut changed = self.added;
+        changed.add(&self.modified);
+        (changed, self.removed)
     }
 
     pub(super) fn is_same(&self) -> bool {

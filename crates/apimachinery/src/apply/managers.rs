@@ -64,10 +64,14 @@ impl Identity {
 pub(super) struct Managers(pub(super) Vec<Manager>);
 
 impl Managers {
+    /// The managers of entries that this crate wrote.
+    pub(super) fn trusted(entries: Vec<Value>) -> Self {
+        Self(entries.into_iter().filter_map(|entry| read_entry(entry, FieldSet::trusted)).collect())
+    }
+
     /// The managers of a stored object.
     pub(super) fn of(object: &Object) -> Self {
-        let entries = object.metadata().and_then(|metadata| metadata.get("managedFields")).and_then(Value::as_array);
-        Self(entries.into_iter().flatten().filter_map(|entry| read_entry(entry.clone(), FieldSet::trusted)).collect())
+        Self::trusted(entries(object).cloned().unwrap_or_default())
     }
 
     /// The managers that a client sent, or nothing when an entry is not well-formed.
@@ -82,8 +86,10 @@ impl Managers {
         entries.iter().map(read).collect::<Option<Vec<_>>>().map(Self)
     }
 
-    pub(super) fn find(&self, identity: &Identity) -> Option<&Manager> {
-        self.0.iter().find(|manager| identity.is(&manager.identity))
+    /// Takes the entry of a manager out.
+    pub(super) fn take(&mut self, identity: &Identity) -> Option<Manager> {
+        let index = self.0.iter().position(|manager| identity.is(&manager.identity))?;
+        Some(self.0.remove(index))
     }
 
     pub(super) fn find_mut(&mut self, identity: &Identity) -> Option<&mut Manager> {
@@ -105,10 +111,7 @@ impl Managers {
         if count <= MAX_UPDATE_MANAGERS {
             return;
         }
-        self.0.sort_by(|a, b| {
-            let key = |manager: &Manager| (manager.time.clone(), manager.identity.manager.clone());
-            key(a).cmp(&key(b))
-        });
+        self.0.sort_by(|a, b| (&a.time, &a.identity.manager).cmp(&(&b.time, &b.identity.manager)));
         let mut kept: Vec<Manager> = Vec::with_capacity(self.0.len());
         // The first of a version stays as it is until a second of that version joins it.
         let mut first: Vec<(String, usize)> = Vec::new();
@@ -143,15 +146,21 @@ impl Managers {
             return;
         }
         self.0.sort_by(|a, b| {
-            let key = |manager: &'_ Manager| {
-                let Identity { manager: name, operation, api_version, subresource } = &manager.identity;
-                (*operation, manager.time.clone(), name.clone(), api_version.clone(), subresource.clone())
-            };
-            key(a).cmp(&key(b))
+            let (one, two) = (&a.identity, &b.identity);
+            (one.operation.cmp(&two.operation))
+                .then_with(|| a.time.cmp(&b.time))
+                .then_with(|| one.manager.cmp(&two.manager))
+                .then_with(|| one.api_version.cmp(&two.api_version))
+                .then_with(|| one.subresource.cmp(&two.subresource))
         });
         let entries: Vec<Value> = self.0.into_iter().map(write_entry).collect();
         object.metadata_mut().insert("managedFields".into(), entries.into());
     }
+}
+
+/// The entries of an object as they are.
+pub(super) fn entries(object: &Object) -> Option<&Vec<Value>> {
+    object.metadata()?.get("managedFields")?.as_array()
 }
 
 fn read_entry(entry: Value, fields: impl FnOnce(Value) -> FieldSet) -> Option<Manager> {

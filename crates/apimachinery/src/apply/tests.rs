@@ -88,7 +88,7 @@ fn a_creator_owns_what_it_wrote() {
     let fields = json!({
         "f:metadata": {"f:labels": {".": {}, "f:app": {}}},
         "f:spec": {"f:replicas": {}, "f:template": {"f:spec": {"f:containers": {
-            r#"k:{"name":"a"}"#: {".": {}, "f:image": {}, "f:name": {}}, ".": {},
+            r#"k:{"name":"a"}"#: {".": {}, "f:image": {}, "f:name": {}},
         }}}},
     });
     assert_eq!(story.owners(), [("kubectl-create".into(), "Update".into(), fields)]);

@@ -161,7 +161,7 @@ impl<'s> Decoder<'s> {
                     if value.is_null() {
                         *value = self.zero(values);
                     }
-                    if is_leaf_string(self.set, values, value) {
+                    if value.is_null() || is_leaf_string(self.set, values, value) {
                         continue;
                     }
                     self.path.push(Step::Key(key.clone()));
@@ -174,6 +174,9 @@ impl<'s> Decoder<'s> {
                 for (index, value) in list.iter_mut().enumerate() {
                     if value.is_null() {
                         *value = self.zero(items);
+                    }
+                    if value.is_null() {
+                        continue;
                     }
                     self.path.push(Step::Index(index));
                     self.value(items, value)?;
@@ -255,6 +258,7 @@ impl<'s> Decoder<'s> {
             Shape::Object(_) | Shape::Map { .. } => Value::Object(Map::new()),
             Shape::List { .. } => Value::Array(Vec::new()),
             Shape::String if node.format == Format::Quantity => "0".into(),
+            Shape::String if matches!(node.format, Format::DateTime | Format::MicroTime) => Value::Null,
             Shape::String => "".into(),
             Shape::Integer | Shape::Number | Shape::IntOrString => 0.into(),
             Shape::Boolean => false.into(),
