@@ -40,7 +40,7 @@ lint:
 
 ## make bench: measure what BENCHMARKS.md reports
 bench: build tools
-	bench/run
+	cargo run --release --locked -p testkit --bin bench -- $(KAJI)
 
 build: apt-run
 	cargo build --release --locked

@@ -26,6 +26,8 @@ pub struct ClusterState {
     pub bridge: String,
     /// The kubeconfig that the context was merged into.
     pub kubeconfig: PathBuf,
+    /// Further arguments of its nodes' `kaji server`.
+    pub server_args: Vec<String>,
     /// Its nodes.
     pub nodes: Vec<NodeState>,
 }
@@ -184,6 +186,7 @@ mod tests {
             network: "172.30.0.0/24".parse().expect("a network"),
             bridge: "kaji-a".into(),
             kubeconfig: "/root/.kube/config".into(),
+            server_args: Vec::new(),
             nodes: vec![NodeState {
                 name: "a-0".into(),
                 address: "172.30.0.2".parse().expect("an address"),

@@ -41,6 +41,8 @@ pub struct CreateOptions {
     pub api_port: Option<u16>,
     /// The kubeconfig that its context is merged into.
     pub kubeconfig: PathBuf,
+    /// Further arguments of its nodes' `kaji server`.
+    pub server_args: Vec<String>,
 }
 
 /// What [`create`] found.
@@ -142,6 +144,7 @@ async fn create_new(home: &Home, options: &CreateOptions, progress: &mut dyn Pro
         network: net,
         bridge: network::bridge_name(&options.name),
         kubeconfig: options.kubeconfig.clone(),
+        server_args: options.server_args.clone(),
         nodes: vec![NodeState {
             name: format!("{}-0", options.name),
             address: net.hosts().nth(1).unwrap_or(Ipv4Addr::UNSPECIFIED),

@@ -82,6 +82,7 @@ fn server_args(cluster: &ClusterState, node: &NodeState, dir: &Path) -> Vec<Stri
     ];
     let mut args = vec!["server".to_owned()];
     args.extend(flags.into_iter().flat_map(|(flag, value)| [flag.to_owned(), value]));
+    args.extend(cluster.server_args.iter().cloned());
     args
 }
 

@@ -62,6 +62,12 @@ pub enum ClusterCommand {
         /// The kubeconfig to merge the context into [default: $KUBECONFIG or ~/.kube/config]
         #[arg(long)]
         kubeconfig: Option<PathBuf>,
+        /// A registry (host:port) to be reached by plain HTTP; may be given several times
+        #[arg(long, value_name = "HOST:PORT")]
+        insecure_registry: Vec<String>,
+        /// A PEM file with a certificate authority that registries are trusted by; may be given several times
+        #[arg(long, value_name = "FILE")]
+        registry_ca: Vec<PathBuf>,
     },
     /// Delete a cluster and everything it left on this machine
     Delete {
@@ -173,6 +179,12 @@ pub struct ServerArgs {
     /// The resolv.conf with the name servers for names outside the cluster
     #[arg(long, default_value = "/etc/resolv.conf")]
     pub resolv_conf: PathBuf,
+    /// A registry (host:port) to be reached by plain HTTP; may be given several times
+    #[arg(long, value_name = "HOST:PORT")]
+    pub insecure_registry: Vec<String>,
+    /// A PEM file with a certificate authority that registries are trusted by; may be given several times
+    #[arg(long, value_name = "FILE")]
+    pub registry_ca: Vec<PathBuf>,
 }
 
 #[cfg(test)]

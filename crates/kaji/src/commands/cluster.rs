@@ -1,7 +1,8 @@
 //! `kaji cluster ...`
 
-use std::path::Path;
+use std::path::PathBuf;
 
+use anyhow::Context;
 use cluster::lifecycle::{self, Created};
 use cluster::{ClusterState, CreateOptions, Home, kubeconfig};
 
@@ -13,9 +14,10 @@ use crate::cli::ClusterCommand;
 pub async fn run(command: ClusterCommand) -> anyhow::Result<()> {
     let home = Home::from_env();
     match command {
-        ClusterCommand::Create { cluster, nodes: _, api_port, kubeconfig } => {
+        ClusterCommand::Create { cluster, nodes: _, api_port, kubeconfig, insecure_registry, registry_ca } => {
             let kubeconfig = kubeconfig.unwrap_or_else(kubeconfig::default_path);
-            create(&home, CreateOptions { name: cluster.name, api_port, kubeconfig }).await
+            let server_args = registry_args(insecure_registry, registry_ca)?;
+            create(&home, CreateOptions { name: cluster.name, api_port, kubeconfig, server_args }).await
         }
         ClusterCommand::Delete { cluster } => delete(&home, &cluster.name).await,
         ClusterCommand::List => list(&home),
@@ -32,6 +34,16 @@ pub async fn run(command: ClusterCommand) -> anyhow::Result<()> {
         }
         ClusterCommand::LoadImage { archive, cluster } => image::import(&home, &cluster.name, &archive).await,
     }
+}
+
+/// The registries' settings as arguments of `kaji server`; files by their full path, for it runs elsewhere.
+fn registry_args(insecure: Vec<String>, ca_files: Vec<PathBuf>) -> anyhow::Result<Vec<String>> {
+    let mut args: Vec<String> = insecure.iter().map(|host| format!("--insecure-registry={host}")).collect();
+    for file in ca_files {
+        let path = file.canonicalize().with_context(|| format!("use {}", file.display()))?;
+        args.push(format!("--registry-ca={}", path.display()));
+    }
+    Ok(args)
 }
 
 async fn create(home: &Home, options: CreateOptions) -> anyhow::Result<()> {
@@ -60,9 +72,7 @@ fn hints(state: &ClusterState) {
         println!("Node:       {} at {} (NodePorts answer there)", node.name, node.address);
     }
     println!("kubeconfig: {} (context {:?})", state.kubeconfig.display(), state.context());
-    if state.kubeconfig != Path::new("") {
-        println!("Try:        kubectl get nodes --context {}", state.context());
-    }
+    println!("Try:        kubectl get nodes --context {}", state.context());
 }
 
 async fn delete(home: &Home, name: &str) -> anyhow::Result<()> {
