@@ -182,7 +182,7 @@ pub trait Watch: Send {
 /// Guarantees: a write answered with [`Written::Done`] survives kill -9 and power loss; reads see every write
 /// answered before them; revisions grow by commit order without gaps visible to a watcher of all keys.
 #[async_trait]
-pub trait Store: Send + Sync + 'static {
+pub trait Store: std::fmt::Debug + Send + Sync + 'static {
     /// The newest revision.
     fn revision(&self) -> Revision;
 
