@@ -4,8 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use serde_json::{Map, Value};
 
-use super::compare::is_empty;
-use super::walk::{At, Form, Items, form, zip};
+use super::walk::{At, Form, Items, form};
 use crate::schema::SchemaSet;
 
 /// The live object with everything the configuration says. Nothing is removed.
@@ -15,64 +14,60 @@ pub(super) fn merge(
     live: &Map<String, Value>,
     config: &Map<String, Value>,
 ) -> Map<String, Value> {
+    let mut merged = live.clone();
     let form = form(schema, root, &Value::Object(Map::new()));
-    merge_maps(schema, form, live, config)
+    merge_maps(schema, form, &mut merged, config);
+    merged
 }
 
-fn merge_maps(
-    schema: &SchemaSet,
-    form: Form,
-    live: &Map<String, Value>,
-    config: &Map<String, Value>,
-) -> Map<String, Value> {
-    zip(Some(live), Some(config))
-        .filter_map(|(name, live, config)| {
-            Some((name.clone(), merge_value(schema, form.entry(schema, name).0, live, config)?))
-        })
-        .collect()
-}
-
-fn merge_value(schema: &SchemaSet, at: At, live: Option<&Value>, config: Option<&Value>) -> Option<Value> {
-    let (live, config) = match (live, config) {
-        (Some(live), Some(config)) => (live, config),
-        (only, None) | (None, only) => return only.cloned(),
-    };
-    if is_empty(live) && is_empty(config) {
-        return Some(config.clone());
+fn merge_maps(schema: &SchemaSet, form: Form, live: &mut Map<String, Value>, config: &Map<String, Value>) {
+    for (name, config) in config {
+        match live.get_mut(name) {
+            Some(live) => merge_value(schema, form.entry(schema, name).0, live, config),
+            None => {
+                live.insert(name.clone(), config.clone());
+            }
+        }
     }
-    match (form(schema, at, live), form(schema, at, config), live, config) {
-        (form @ (Form::Fields(_) | Form::Entries(_)), other, Value::Object(live), Value::Object(config))
-            if form == other =>
+}
+
+fn merge_value(schema: &SchemaSet, at: At, live: &mut Value, config: &Value) {
+    if live == config {
+        return;
+    }
+    let forms = (form(schema, at, live), form(schema, at, config));
+    match (forms, &mut *live, config) {
+        ((form @ (Form::Fields(_) | Form::Entries(_)), other), Value::Object(live), Value::Object(config))
+            if form == other && !(live.is_empty() && config.is_empty()) =>
         {
-            Some(merge_maps(schema, form, live, config).into())
+            merge_maps(schema, form, live, config);
         }
-        (Form::Items(items), Form::Items(_), Value::Array(live), Value::Array(config)) => {
-            Some(merge_items(schema, items, live, config).into())
+        ((Form::Items(items), Form::Items(_)), Value::Array(live), Value::Array(config)) => {
+            *live = merge_items(schema, items, live, config);
         }
-        _ => Some(config.clone()),
+        _ => *live = config.clone(),
     }
 }
 
 /// Merges two lists of items with identity: in the configuration's order where the two share items, with the
 /// live object's own items at the places they had.
 fn merge_items(schema: &SchemaSet, items: Items, live: &[Value], config: &[Value]) -> Vec<Value> {
-    let index = |list: &[Value]| -> Vec<(String, Value)> {
-        list.iter().filter_map(|item| Some((items.step(schema, item).ok()?, item.clone()))).collect()
-    };
-    let (live, config) = (index(live), index(config));
+    let (live, config) = (index(schema, items, live), index(schema, items, config));
     let mut live_by_step: HashMap<&str, Option<&Value>> = HashMap::new();
-    for (step, item) in &live {
+    for &(ref step, item) in &live {
         // Items that share their identity are not merged into.
         live_by_step.entry(step).and_modify(|known| *known = None).or_insert(Some(item));
     }
-    let config_by_step: HashMap<&str, &Value> = config.iter().map(|(step, item)| (step.as_str(), item)).collect();
+    let config_by_step: HashMap<&str, &Value> = config.iter().map(|(step, item)| (step.as_str(), *item)).collect();
     let mut shared = config.iter().map(|(step, _)| step.as_str()).filter(|step| live_by_step.contains_key(step));
     let mut next_shared = shared.next();
     let mut merged_steps: HashSet<&str> = HashSet::new();
     let mut out = Vec::with_capacity(live.len().max(config.len()));
     let both = |step: &str| {
-        let live = live_by_step.get(step).copied().flatten();
-        merge_value(schema, At::Node(items.node), live, config_by_step.get(step).copied())
+        let config = *config_by_step.get(step)?;
+        let Some(mut merged) = live_by_step.get(step).copied().flatten().cloned() else { return Some(config.clone()) };
+        merge_value(schema, At::Node(items.node), &mut merged, config);
+        Some(merged)
     };
     let (mut at_live, mut at_config) = (0, 0);
     while at_live < live.len() || at_config < config.len() {
@@ -92,7 +87,7 @@ fn merge_items(schema: &SchemaSet, items: Items, live: &[Value], config: &[Value
         }
         if let Some((ours, item)) = live.get(at_live) {
             if !config_by_step.contains_key(ours.as_str()) {
-                out.push(item.clone());
+                out.push((*item).clone());
                 at_live += 1;
                 continue;
             }
@@ -110,6 +105,10 @@ fn merge_items(schema: &SchemaSet, items: Items, live: &[Value], config: &[Value
         }
     }
     out
+}
+
+fn index<'v>(schema: &SchemaSet, items: Items, list: &'v [Value]) -> Vec<(String, &'v Value)> {
+    list.iter().filter_map(|item| Some((items.step(schema, item).ok()?, item))).collect()
 }
 
 #[cfg(test)]

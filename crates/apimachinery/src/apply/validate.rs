@@ -11,33 +11,44 @@ use crate::schema::{NodeId, SchemaSet, Shape};
 
 /// What is wrong with the configuration; nothing means all is well.
 pub(super) fn validate(schema: &SchemaSet, root: NodeId, object: &Map<String, Value>) -> Vec<String> {
-    let mut checker = Checker { schema, path: String::new(), errors: Vec::new() };
+    let mut checker = Checker { schema, path: Vec::new(), errors: Vec::new() };
     if let Shape::Object(_) = schema.node(root).shape {
         checker.map(At::Node(root), object);
     }
     checker.errors
 }
 
-struct Checker<'s> {
+/// A step on the way to the value under check; it is spelled only when something is wrong.
+enum Step<'v> {
+    Field(&'v str),
+    Item(String),
+}
+
+struct Checker<'s, 'v> {
     schema: &'s SchemaSet,
-    path: String,
+    path: Vec<Step<'v>>,
     errors: Vec<String>,
 }
 
-impl Checker<'_> {
+impl<'v> Checker<'_, 'v> {
     fn refuse(&mut self, words: impl AsRef<str>) {
-        let words = words.as_ref();
-        self.errors.push(if self.path.is_empty() { words.to_owned() } else { format!("{}: {words}", self.path) });
+        let (words, mut path) = (words.as_ref(), String::new());
+        for step in &self.path {
+            match step {
+                Step::Field(name) => path.extend([".", name]),
+                Step::Item(step) => spell_step(step, &mut path),
+            }
+        }
+        self.errors.push(if path.is_empty() { words.to_owned() } else { format!("{path}: {words}") });
     }
 
-    fn below(&mut self, step: &str, check: impl FnOnce(&mut Self)) {
-        let length = self.path.len();
-        spell_step(step, &mut self.path);
+    fn below(&mut self, step: Step<'v>, check: impl FnOnce(&mut Self)) {
+        self.path.push(step);
         check(self);
-        self.path.truncate(length);
+        self.path.pop();
     }
 
-    fn value(&mut self, at: At, value: &Value) {
+    fn value(&mut self, at: At, value: &'v Value) {
         let At::Node(id) = at else { return };
         match (self.schema.node(id).shape, value) {
             (Shape::Any { .. }, _) | (_, Value::Null) => {}
@@ -59,12 +70,12 @@ impl Checker<'_> {
         }
     }
 
-    fn map(&mut self, at: At, map: &Map<String, Value>) {
+    fn map(&mut self, at: At, map: &'v Map<String, Value>) {
         let At::Node(id) = at else { return };
         for (name, value) in map {
             let child = self.schema.child(id, name);
             let is_closed = matches!(self.schema.node(id).shape, Shape::Object(fields) if !fields.open);
-            self.below(&format!("f:{name}"), |checker| match child {
+            self.below(Step::Field(name), |checker| match child {
                 Some(child) => checker.value(At::Node(child), value),
                 None if is_closed => checker.refuse("field not declared in schema"),
                 None => {}
@@ -72,7 +83,7 @@ impl Checker<'_> {
         }
     }
 
-    fn list(&mut self, at: At, list: &Vec<Value>) {
+    fn list(&mut self, at: At, list: &'v [Value]) {
         let At::Node(id) = at else { return };
         let Shape::List { items: node, .. } = self.schema.node(id).shape else { return };
         let identity = match form(self.schema, at, &Value::Array(Vec::new())) {
@@ -94,7 +105,7 @@ impl Checker<'_> {
                 spell_step(&step, &mut spelled);
                 self.refuse(format!("duplicate entries for key {spelled}"));
             }
-            self.below(&step, |checker| checker.value(At::Node(node), item));
+            self.below(Step::Item(step), |checker| checker.value(At::Node(node), item));
         }
     }
 }
