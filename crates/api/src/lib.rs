@@ -13,6 +13,7 @@ pub mod schemas;
 mod strategy;
 
 pub use catalogue::RESOURCES;
+pub use columns::human_duration;
 pub use resource::{
     Column, Generation, GroupVersion, Resource, Scope, Special, Strategy, Subresources, Verbs, WriteContext,
 };

@@ -1,5 +1,6 @@
 //! The group `autoscaling`: v2, and v1, which is stored as v2.
 
+use crate::columns;
 use crate::resource::{GroupVersion, Resource};
 use crate::strategy;
 
@@ -11,6 +12,7 @@ fn row(version: &'static str) -> Resource {
     GroupVersion::new("autoscaling", version)
         .namespaced("HorizontalPodAutoscaler", "horizontalpodautoscalers")
         .strategy(strategy::HorizontalPodAutoscaler)
+        .columns(columns::autoscalers())
         .short(&["hpa"])
         .category("all")
         .status()

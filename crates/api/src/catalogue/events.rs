@@ -1,5 +1,6 @@
 //! The group `events.k8s.io`.
 
+use crate::columns;
 use crate::resource::{GroupVersion, Resource};
 use crate::strategy;
 
@@ -8,6 +9,7 @@ const V1: GroupVersion = GroupVersion::new("events.k8s.io", "v1");
 pub(super) fn rows() -> Vec<Resource> {
     vec![
         V1.namespaced("Event", "events")
+            .columns(columns::new_events())
             .strategy(strategy::Event("regarding"))
             .short(&["ev"])
             .stored_as("", "v1")

@@ -1,5 +1,6 @@
 //! The group `flowcontrol.apiserver.k8s.io`.
 
+use crate::columns;
 use crate::resource::{GroupVersion, Resource};
 use crate::strategy;
 
@@ -7,8 +8,12 @@ const V1: GroupVersion = GroupVersion::new("flowcontrol.apiserver.k8s.io", "v1")
 
 pub(super) fn rows() -> Vec<Resource> {
     vec![
-        V1.cluster("FlowSchema", "flowschemas").strategy(strategy::FlowSchema).status(),
+        V1.cluster("FlowSchema", "flowschemas")
+            .columns(columns::flow_schemas())
+            .strategy(strategy::FlowSchema)
+            .status(),
         V1.cluster("PriorityLevelConfiguration", "prioritylevelconfigurations")
+            .columns(columns::priority_levels())
             .strategy(strategy::PriorityLevel)
             .status(),
     ]

@@ -1,5 +1,6 @@
 //! The group `resource.k8s.io`.
 
+use crate::columns;
 use crate::resource::{GroupVersion, Resource};
 use crate::strategy;
 
@@ -7,11 +8,20 @@ const V1: GroupVersion = GroupVersion::new("resource.k8s.io", "v1");
 
 pub(super) fn rows() -> Vec<Resource> {
     vec![
-        V1.cluster("DeviceClass", "deviceclasses").strategy(strategy::Structure),
-        V1.cluster("DeviceTaintRule", "devicetaintrules").strategy(strategy::Structure).status(),
-        V1.namespaced("ResourceClaim", "resourceclaims").strategy(strategy::Unversioned).status(),
-        V1.namespaced("ResourceClaimTemplate", "resourceclaimtemplates").strategy(strategy::Unversioned),
+        V1.cluster("DeviceClass", "deviceclasses").columns(columns::named()).strategy(strategy::Structure),
+        V1.cluster("DeviceTaintRule", "devicetaintrules")
+            .columns(columns::named())
+            .strategy(strategy::Structure)
+            .status(),
+        V1.namespaced("ResourceClaim", "resourceclaims")
+            .columns(columns::resource_claims())
+            .strategy(strategy::Unversioned)
+            .status(),
+        V1.namespaced("ResourceClaimTemplate", "resourceclaimtemplates")
+            .columns(columns::named())
+            .strategy(strategy::Unversioned),
         V1.cluster("ResourceSlice", "resourceslices")
+            .columns(columns::resource_slices())
             .strategy(strategy::Structure)
             .selectable(&["spec.nodeName", "spec.driver"]),
     ]

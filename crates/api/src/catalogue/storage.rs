@@ -1,5 +1,6 @@
 //! The group `storage.k8s.io`.
 
+use crate::columns;
 use crate::resource::{GroupVersion, Resource};
 use crate::strategy;
 
@@ -7,11 +8,22 @@ const V1: GroupVersion = GroupVersion::new("storage.k8s.io", "v1");
 
 pub(super) fn rows() -> Vec<Resource> {
     vec![
-        V1.cluster("CSIDriver", "csidrivers").strategy(strategy::CsiDriver),
-        V1.cluster("CSINode", "csinodes").strategy(strategy::Data),
-        V1.namespaced("CSIStorageCapacity", "csistoragecapacities").strategy(strategy::Data),
-        V1.cluster("StorageClass", "storageclasses").strategy(strategy::StorageClass).short(&["sc"]),
-        V1.cluster("VolumeAttachment", "volumeattachments").strategy(strategy::Unversioned).status(),
-        V1.cluster("VolumeAttributesClass", "volumeattributesclasses").strategy(strategy::Data).short(&["vac"]),
+        V1.cluster("CSIDriver", "csidrivers").columns(columns::csi_drivers()).strategy(strategy::CsiDriver),
+        V1.cluster("CSINode", "csinodes").columns(columns::csi_nodes()).strategy(strategy::Data),
+        V1.namespaced("CSIStorageCapacity", "csistoragecapacities")
+            .columns(columns::csi_storage_capacities())
+            .strategy(strategy::Data),
+        V1.cluster("StorageClass", "storageclasses")
+            .columns(columns::storage_classes())
+            .strategy(strategy::StorageClass)
+            .short(&["sc"]),
+        V1.cluster("VolumeAttachment", "volumeattachments")
+            .columns(columns::volume_attachments())
+            .strategy(strategy::Unversioned)
+            .status(),
+        V1.cluster("VolumeAttributesClass", "volumeattributesclasses")
+            .columns(columns::volume_attributes_classes())
+            .strategy(strategy::Data)
+            .short(&["vac"]),
     ]
 }
