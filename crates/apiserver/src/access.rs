@@ -150,3 +150,185 @@ impl AccessHandler {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{ApiServer, Canonical, Config, Deps};
+    use apimachinery::UserInfo;
+    use component_base::{health::Health, metrics::Metrics};
+    use http::Request;
+    use serde_json::{Value, json};
+    use store::Embedded;
+
+    struct Server {
+        service: crate::ApiService,
+        _scope: Scope,
+    }
+
+    /// A whole server in memory, with everything of this module plugged in.
+    async fn server() -> Server {
+        let scope = Scope::root();
+        let rows = api::RESOURCES.clone();
+        let store = Embedded::in_memory(Arc::new(Canonical::new(rows.iter().map(Arc::as_ref))));
+        let (key, _) = SigningKey::generate().expect("a key");
+        let access = Access::new("https://issuer", key, store.clone());
+        access.start(&scope).await.expect("the default roles are written");
+        let deps = Deps {
+            store,
+            rows,
+            authenticator: access.authenticator(),
+            authorizer: access.authorizer(),
+            handlers: access.handlers(),
+            plugins: access.plugins(),
+            health: Health::default(),
+            metrics: Metrics::default(),
+            scope: scope.clone(),
+        };
+        let server = ApiServer::build(Config::default(), deps).await.expect("the server is built");
+        Server { service: server.service(), _scope: scope }
+    }
+
+    /// Who asks: a user of the in-process transport, a bearer token, or nobody.
+    enum As<'a> {
+        User(UserInfo),
+        Token(&'a str),
+        Nobody,
+    }
+
+    impl Server {
+        async fn ask(&self, who: As<'_>, method: &str, path: &str, body: Value) -> (u16, Value) {
+            self.ask_with(who, method, path, &[], body).await
+        }
+
+        async fn ask_with(
+            &self,
+            who: As<'_>,
+            method: &str,
+            path: &str,
+            headers: &[(&str, &str)],
+            body: Value,
+        ) -> (u16, Value) {
+            let mut request = Request::builder().method(method).uri(path);
+            for (name, value) in headers {
+                request = request.header(*name, *value);
+            }
+            match who {
+                As::User(user) => request = request.extension(user),
+                As::Token(token) => request = request.header("authorization", format!("Bearer {token}")),
+                As::Nobody => {}
+            }
+            let bytes = if body.is_null() { String::new() } else { body.to_string() };
+            let response = self.service.answer(request.body(body::full(bytes)).expect("a request")).await;
+            let code = response.status().as_u16();
+            let bytes = body::read(response.into_body()).await.expect("a body");
+            (code, serde_json::from_slice(&bytes).unwrap_or_else(|_| String::from_utf8_lossy(&bytes).into()))
+        }
+    }
+
+    fn root() -> As<'static> {
+        As::User(UserInfo::new("root", ["system:masters"]))
+    }
+
+    fn ann() -> As<'static> {
+        As::User(UserInfo::new("ann", Vec::<String>::new()))
+    }
+
+    #[tokio::test]
+    async fn nobody_gets_health_and_version_only() {
+        let server = server().await;
+        for (path, expected) in
+            [("/version", 200), ("/livez", 200), ("/readyz", 200), ("/healthz", 200), ("/api", 403), ("/metrics", 403)]
+        {
+            assert_eq!(server.ask(As::Nobody, "GET", path, Value::Null).await.0, expected, "{path}");
+        }
+        assert_eq!(server.ask(As::Token("nonsense"), "GET", "/version", Value::Null).await.0, 401);
+        let (code, status) = server.ask(As::Nobody, "GET", "/api/v1/namespaces/default/pods/x", Value::Null).await;
+        assert_eq!(code, 403);
+        assert_eq!(
+            status["message"],
+            r#"pods "x" is forbidden: User "system:anonymous" cannot get resource "pods" in API group "" in the namespace "default""#
+        );
+        assert_eq!(server.ask(ann(), "GET", "/api", Value::Null).await.0, 200, "everybody known may discover");
+    }
+
+    #[tokio::test]
+    async fn an_accounts_token_works_as_far_as_its_roles_go() {
+        let server = server().await;
+        let accounts = "/api/v1/namespaces/default/serviceaccounts";
+        let account = json!({ "metadata": { "name": "robot" } });
+        assert_eq!(server.ask(root(), "POST", accounts, account).await.0, 201);
+        let (code, request) =
+            server.ask(root(), "POST", &format!("{accounts}/robot/token"), json!({ "spec": {} })).await;
+        assert_eq!(code, 201, "{request}");
+        let token = request["status"]["token"].as_str().expect("a token");
+
+        let pods = "/api/v1/namespaces/default/pods";
+        let (code, status) = server.ask(As::Token(token), "GET", pods, Value::Null).await;
+        assert_eq!(code, 403, "{status}");
+        let binding = json!({
+            "metadata": { "name": "robot-views" },
+            "roleRef": { "apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "view" },
+            "subjects": [{ "kind": "ServiceAccount", "name": "robot", "namespace": "default" }],
+        });
+        let bindings = "/apis/rbac.authorization.k8s.io/v1/namespaces/default/rolebindings";
+        let (code, answer) = server.ask(root(), "POST", bindings, binding).await;
+        assert_eq!(code, 201, "{answer}");
+        assert_eq!(server.ask(As::Token(token), "GET", pods, Value::Null).await.0, 200, "a grant holds at once");
+        assert_eq!(server.ask(As::Token(token), "GET", "/api/v1/pods", Value::Null).await.0, 403);
+        assert_eq!(server.ask(As::Token(token), "GET", "/openid/v1/jwks", Value::Null).await.0, 200);
+
+        let (_, who) =
+            server.ask(As::Token(token), "POST", "/apis/authentication.k8s.io/v1/selfsubjectreviews", json!({})).await;
+        assert_eq!(who["status"]["userInfo"]["username"], "system:serviceaccount:default:robot");
+        assert_eq!(server.ask(root(), "DELETE", &format!("{accounts}/robot"), Value::Null).await.0, 200);
+        assert_eq!(
+            server.ask(As::Token(token), "GET", pods, Value::Null).await.0,
+            401,
+            "a token dies with its account"
+        );
+    }
+
+    #[tokio::test]
+    async fn people_act_as_others_only_when_they_may() {
+        let server = server().await;
+        let path = "/api/v1/namespaces/default/pods";
+        let (code, status) = server.ask_with(ann(), "GET", path, &[("impersonate-user", "bob")], Value::Null).await;
+        assert_eq!(code, 403);
+        assert_eq!(
+            status["message"],
+            r#"users "bob" is forbidden: User "ann" cannot impersonate resource "users" in API group "" at the cluster scope"#
+        );
+        let (code, status) = server.ask_with(root(), "GET", path, &[("impersonate-user", "bob")], Value::Null).await;
+        assert_eq!(code, 403);
+        assert!(status["message"].as_str().is_some_and(|text| text.contains(r#"User "bob" cannot list"#)), "{status}");
+        let headers = [("impersonate-user", "bob"), ("impersonate-group", "system:masters")];
+        assert_eq!(server.ask_with(root(), "GET", path, &headers, Value::Null).await.0, 200);
+    }
+
+    #[tokio::test]
+    async fn reviews_answer_and_grants_cannot_grow() {
+        let server = server().await;
+        let review =
+            json!({ "spec": { "resourceAttributes": { "namespace": "default", "verb": "get", "resource": "pods" } } });
+        let path = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews";
+        let (code, answer) = server.ask(ann(), "POST", path, review.clone()).await;
+        assert_eq!((code, &answer["status"]["allowed"]), (201, &json!(false)), "{answer}");
+        assert_eq!(server.ask(root(), "POST", path, review).await.1["status"]["allowed"], true);
+
+        let bindings = "/apis/rbac.authorization.k8s.io/v1/namespaces/default/rolebindings";
+        let binding = |name: &str, role: &str, user: &str| {
+            json!({
+                "metadata": { "name": name },
+                "roleRef": { "apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": role },
+                "subjects": [{ "apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": user }],
+            })
+        };
+        assert_eq!(server.ask(root(), "POST", bindings, binding("ann", "admin", "ann")).await.0, 201);
+        assert_eq!(server.ask(ann(), "POST", bindings, binding("bob", "edit", "bob")).await.0, 201, "what she holds");
+        let (code, status) = server.ask(ann(), "POST", bindings, binding("eve", "cluster-admin", "eve")).await;
+        assert_eq!(code, 403);
+        let message = status["message"].as_str().unwrap_or_default();
+        assert!(message.contains("is attempting to grant RBAC permissions not currently held"), "{message}");
+    }
+}
