@@ -6,7 +6,8 @@ use std::sync::Arc;
 use anyhow::Context;
 use api::RESOURCES;
 use apimachinery::UserInfo;
-use apiserver::authorization::Authorization;
+use apiserver::access::Access;
+use apiserver::authentication::SigningKey;
 use apiserver::{ApiServer, ApiService, Canonical, Deps, KubeletClientConfig};
 use arc_swap::ArcSwap;
 use client::{Client, Informers, Recorder};
@@ -19,6 +20,9 @@ use scheduler::Scheduler;
 use store::Embedded;
 
 use super::{Settings, listeners};
+
+/// Who issues service account tokens, and for whom they are by default (upstream: kubeadm's `--service-account-issuer`).
+const ISSUER: &str = "https://kubernetes.default.svc.cluster.local";
 
 /// A running control plane.
 pub struct ControlPlane {
@@ -56,7 +60,9 @@ async fn serve(settings: &Settings, health: &Health, scope: &Scope) -> anyhow::R
     let options = store::Options { health: health.clone(), ..store::Options::new(finish) };
     let store: Arc<dyn store::Store> =
         Embedded::open(&args.data_dir.join("store"), options, scope).context("open the database")?;
-    let authorization = Arc::new(Authorization::new(store.clone()));
+    let key = SigningKey::from_pem(&settings.pki.service_account_key_pem()?)?;
+    let access = Access::new(ISSUER, key, store.clone());
+    access.start(scope).await.context("write the default roles")?;
     let config = apiserver::Config {
         service_cidr: args.service_cidr,
         advertise_addresses: vec![settings.node_ip],
@@ -72,9 +78,10 @@ async fn serve(settings: &Settings, health: &Health, scope: &Scope) -> anyhow::R
     let deps = Deps {
         store,
         rows: RESOURCES.clone(),
-        authenticator: Arc::new(apiserver::authenticator::NobodyKnown),
-        authorizer: authorization,
-        handlers: apiserver::handler::Handlers::default(),
+        authenticator: access.authenticator(),
+        authorizer: access.authorizer(),
+        handlers: access.handlers(),
+        plugins: access.plugins(),
         health: health.clone(),
         metrics: Metrics::global().clone(),
         scope: scope.clone(),

@@ -45,7 +45,10 @@ pub async fn start(settings: &Settings, plane: &ControlPlane, scope: &Scope) -> 
     ready_network.context("set up the pods' network")?;
     ready_image.context("put the demo image into the store")?;
 
-    start_dns(settings, &informers, scope).await?;
+    // The service proxy and DNS read Services and EndpointSlices, which is not for a node's identity.
+    let proxy_client = plane.client(UserInfo::new("system:kube-proxy", Vec::<String>::new()));
+    let proxy_informers = Informers::new(proxy_client, scope);
+    start_dns(settings, &proxy_informers, scope).await?;
     let proxy = kube_proxy::Config {
         node_name: settings.node_name.clone(),
         cluster_cidr: args.cluster_cidr,
@@ -53,7 +56,7 @@ pub async fn start(settings: &Settings, plane: &ControlPlane, scope: &Scope) -> 
         served_here: vec![settings.dns_ip],
         min_sync_period: MIN_SYNC,
     };
-    scope.spawn_draining("kube-proxy", proxy.build(&informers).run(scope.clone()));
+    scope.spawn_draining("kube-proxy", proxy.build(&proxy_informers).run(scope.clone()));
 
     let deps = kubelet::Deps {
         client,
