@@ -1,4 +1,4 @@
-//! [`FileDisk`]: records in one redb file. docs/adr/0004-store-engine.md says why redb.
+//! [`FileDisk`]: records in one redb file. docs/adr/0008-records-by-revision-in-redb.md says why redb.
 //!
 //! Lifecycle: a new database is made under another name and renamed when it is whole, so `store.redb` is never an
 //! empty file; a file that is there must therefore be a good one. Opening checks the checksum of every page, that
