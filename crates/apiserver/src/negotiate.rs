@@ -1,0 +1,168 @@
+//! Content negotiation: what form of answer a client accepts
+//! (upstream: endpoints/handlers/negotiation/negotiate.go).
+
+use apimachinery::StatusError;
+use http::HeaderMap;
+use http::header;
+
+use crate::request::Query;
+
+/// How an answer is written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Format {
+    /// `application/json`.
+    #[default]
+    Json,
+    /// `application/yaml`.
+    Yaml,
+}
+
+/// What of the objects is sent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Shape {
+    /// The objects themselves.
+    #[default]
+    Whole,
+    /// `meta.k8s.io` Table, of this version.
+    Table(&'static str),
+    /// `meta.k8s.io` PartialObjectMetadata (or its list), of this version.
+    Metadata(&'static str),
+}
+
+/// What was agreed upon.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Accepted {
+    /// JSON or YAML.
+    pub format: Format,
+    /// Objects, table rows or metadata.
+    pub shape: Shape,
+    /// Indented, for people.
+    pub pretty: bool,
+    /// Whether the client reads gzip.
+    pub gzip: bool,
+}
+
+/// The media types that are written.
+pub const WRITTEN: [&str; 2] = ["application/json", "application/yaml"];
+
+/// One entry of an `Accept` header.
+#[derive(Debug)]
+pub struct MediaRange<'a> {
+    /// As `application/json`, in lower case where the client wrote so.
+    pub media_type: &'a str,
+    parameters: &'a str,
+    quality: f32,
+}
+
+impl<'a> MediaRange<'a> {
+    /// A parameter's value, as of `as=Table`.
+    pub fn parameter(&self, name: &str) -> Option<&'a str> {
+        self.parameters.split(';').find_map(|pair| {
+            let (key, value) = pair.trim().split_once('=')?;
+            (key.trim() == name).then(|| value.trim().trim_matches('"'))
+        })
+    }
+}
+
+/// The entries of `Accept`, the most wanted first; a missing header accepts everything.
+pub fn accepted_ranges(headers: &HeaderMap) -> Vec<MediaRange<'_>> {
+    let mut ranges: Vec<MediaRange<'_>> = headers
+        .get_all(header::ACCEPT)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .filter_map(|text| {
+            let text = text.trim();
+            let (media_type, parameters) = text.split_once(';').unwrap_or((text, ""));
+            let mut range = MediaRange { media_type: media_type.trim(), parameters, quality: 1.0 };
+            range.quality = range.parameter("q").and_then(|quality| quality.parse().ok()).unwrap_or(1.0);
+            (!range.media_type.is_empty()).then_some(range)
+        })
+        .collect();
+    if ranges.is_empty() {
+        ranges.push(MediaRange { media_type: "*/*", parameters: "", quality: 1.0 });
+    }
+    ranges.sort_by(|a, b| b.quality.total_cmp(&a.quality));
+    ranges
+}
+
+/// The format a media type stands for.
+pub fn format_of(media_type: &str) -> Option<Format> {
+    match media_type {
+        "*/*" | "application/*" | "application/json" => Some(Format::Json),
+        "application/yaml" | "application/x-yaml" => Some(Format::Yaml),
+        _ => None,
+    }
+}
+
+/// Chooses the first accepted form that can be written; `transforms` says whether tables and metadata can.
+pub fn negotiate(headers: &HeaderMap, query: &Query, transforms: bool) -> Result<Accepted, StatusError> {
+    let chosen = accepted_ranges(headers).iter().find_map(|range| {
+        let format = format_of(range.media_type)?;
+        let version = match range.parameter("v") {
+            None | Some("v1") => "v1",
+            Some("v1beta1") => "v1beta1",
+            Some(_) => return None,
+        };
+        let shape = match (range.parameter("as"), range.parameter("g")) {
+            (None, _) => Shape::Whole,
+            (Some("Table"), Some("meta.k8s.io")) if transforms => Shape::Table(version),
+            (Some("PartialObjectMetadata" | "PartialObjectMetadataList"), Some("meta.k8s.io")) if transforms => {
+                Shape::Metadata(version)
+            }
+            _ => return None,
+        };
+        Some((format, shape))
+    });
+    let (format, shape) = chosen.ok_or_else(|| StatusError::not_acceptable(&WRITTEN))?;
+    Ok(Accepted { format, shape, pretty: wants_pretty(headers, query), gzip: accepts_gzip(headers) })
+}
+
+fn wants_pretty(headers: &HeaderMap, query: &Query) -> bool {
+    if query.has("pretty") {
+        return query.is_true("pretty");
+    }
+    let agent = headers.get(header::USER_AGENT).and_then(|agent| agent.to_str().ok()).unwrap_or_default();
+    ["curl", "Wget", "Mozilla/5.0"].iter().any(|person| agent.starts_with(person))
+}
+
+fn accepts_gzip(headers: &HeaderMap) -> bool {
+    headers
+        .get_all(header::ACCEPT_ENCODING)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .any(|coding| coding.trim().split(';').next() == Some("gzip"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http::HeaderValue;
+
+    #[test]
+    fn the_first_form_that_can_be_written_wins() {
+        let table = "application/json;as=Table;v=v1;g=meta.k8s.io,application/json;as=Table;v=v1beta1;g=meta.k8s.io,application/json";
+        for (accept, transforms, expected) in [
+            ("", true, Some((Format::Json, Shape::Whole))),
+            ("application/vnd.kubernetes.protobuf, application/json", true, Some((Format::Json, Shape::Whole))),
+            ("application/vnd.kubernetes.protobuf", true, None),
+            (table, true, Some((Format::Json, Shape::Table("v1")))),
+            (table, false, Some((Format::Json, Shape::Whole))),
+            (
+                "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1",
+                true,
+                Some((Format::Json, Shape::Metadata("v1"))),
+            ),
+            ("application/json;q=0.5, application/yaml", true, Some((Format::Yaml, Shape::Whole))),
+            ("text/html, */*;q=0.1", true, Some((Format::Json, Shape::Whole))),
+        ] {
+            let mut headers = HeaderMap::new();
+            if !accept.is_empty() {
+                headers.insert(header::ACCEPT, HeaderValue::from_str(accept).expect("a header"));
+            }
+            let accepted = negotiate(&headers, &Query::default(), transforms).ok();
+            assert_eq!(accepted.map(|accepted| (accepted.format, accepted.shape)), expected, "{accept}");
+        }
+    }
+}

@@ -1,0 +1,55 @@
+//! apply: an object's fields as one manager wants them (upstream: endpoints/handlers/patch.go `applyPatcher`).
+
+use apimachinery::{GroupKind, Object, StatusError, field};
+use bytes::Bytes;
+use http::{Response, StatusCode};
+
+use super::update::{Change, change, check_name, part_of};
+use super::{Cx, answer, create, decode, fields};
+use crate::body::Body;
+
+/// Applies the configuration in the body; creates the object where it is not there.
+pub async fn apply(cx: &Cx, body: &Bytes) -> Result<Response<Body>, StatusError> {
+    let manager = manager(cx)?;
+    let force = cx.query.is_true("force");
+    let parsed = decode::yaml(body)?;
+    let mut applied =
+        Object::from_value(parsed.0).ok_or_else(|| StatusError::bad_request("error decoding YAML: not an object"))?;
+    if applied.metadata().is_some_and(|metadata| metadata.contains_key("managedFields")) {
+        return Err(StatusError::bad_request("metadata.managedFields must be nil"));
+    }
+    check_name(cx, &mut applied)?;
+    create::check_namespace(cx, &mut applied)?;
+    let applied = decode::structured(cx, applied, parsed.1, &cx.row.gvk)?;
+    let exists = cx.registry().find_entry(&cx.row, &cx.info.namespace, &cx.info.name).await?.is_some();
+    if !exists && cx.info.subresource.is_empty() {
+        if !applied.uid().is_empty() {
+            return Err(StatusError::conflict(
+                &cx.row.group_resource(),
+                &cx.info.name,
+                &format!(
+                    "uid mismatch: the provided object specified uid {}, and no existing object was found",
+                    applied.uid()
+                ),
+            ));
+        }
+        let created = fields::apply(cx, None, &applied, &manager, force)?;
+        match create::create_applied(cx, created).await {
+            Ok(stored) => return answer::object(cx, StatusCode::CREATED, &stored),
+            // Somebody was faster: what follows changes theirs.
+            Err(error) if error.reason == "AlreadyExists" => {}
+            Err(error) => return Err(error),
+        }
+    }
+    let transform = |old: &Object| fields::apply(cx, Some(old), &applied, &manager, force);
+    let change_it = Change { part: part_of(cx), manager: fields::Manager::Applied, retry: true, transform: &transform };
+    let stored = change(cx, &change_it).await?;
+    answer::object(cx, StatusCode::OK, &stored)
+}
+
+fn manager(cx: &Cx) -> Result<String, StatusError> {
+    cx.query.get("fieldManager").map(str::to_owned).ok_or_else(|| {
+        let error = field::Error::required(&field::Path::new("fieldManager"), "is required for apply patch");
+        StatusError::invalid(&GroupKind::new("meta.k8s.io", "PatchOptions"), "", &[error])
+    })
+}

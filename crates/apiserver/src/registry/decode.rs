@@ -1,0 +1,123 @@
+//! Bodies into objects: media type, structure, and what to do about fields that nobody knows
+//! (upstream: endpoints/handlers/create.go, apimachinery/pkg/runtime/serializer).
+
+use apimachinery::schema::{self, FieldValidation, Problem};
+use apimachinery::{GroupKind, GroupVersionKind, Object, StatusError, field};
+use bytes::Bytes;
+use http::header;
+use serde_json::Value;
+
+use super::Cx;
+
+/// The media types that are read.
+const READ: [&str; 2] = ["application/json", "application/yaml"];
+
+/// The media type of the body, without parameters; JSON where nothing is said.
+pub fn media_type(cx: &Cx) -> &str {
+    let value = cx.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    match value.split(';').next().unwrap_or_default().trim() {
+        "" => "application/json",
+        media_type => media_type,
+    }
+}
+
+/// Parses a body by its media type.
+pub fn parse(cx: &Cx, body: &Bytes) -> Result<(Value, Vec<Problem>), StatusError> {
+    let broken = |error: &dyn std::fmt::Display| {
+        StatusError::bad_request(format!(
+            "the object provided is unrecognized (must be of type {}): couldn't get version/kind; {error}",
+            cx.row.gvk.kind
+        ))
+    };
+    match media_type(cx) {
+        "application/json" => {
+            let parsed = apimachinery::codec::json::decode(body).map_err(|error| broken(&error))?;
+            Ok((parsed.value, parsed.duplicates))
+        }
+        "application/yaml" | "application/x-yaml" => yaml(body),
+        _ => Err(StatusError::unsupported_media_type(&READ)),
+    }
+}
+
+/// The object in a body, which must be of this kind.
+pub fn body(cx: &Cx, body: &Bytes, expected: &GroupVersionKind) -> Result<Object, StatusError> {
+    let (value, problems) = parse(cx, body)?;
+    let object = Object::from_value(value).ok_or_else(|| {
+        StatusError::bad_request("the object provided is unrecognized: the body is not a JSON object")
+    })?;
+    structured(cx, object, problems, expected)
+}
+
+/// Checks an object's type and structure, and judges the problems found so far with those of the structure.
+pub fn structured(
+    cx: &Cx,
+    mut object: Object,
+    mut problems: Vec<Problem>,
+    expected: &GroupVersionKind,
+) -> Result<Object, StatusError> {
+    check_type(&object, expected)?;
+    object.set_type(expected);
+    if let Some(root) = api::schemas::SCHEMAS.of(expected) {
+        let found = schema::decode(&api::schemas::SCHEMAS.set, root, &mut object)
+            .map_err(|error| StatusError::bad_request(error.message(&expected.version, &expected.kind)))?;
+        problems.extend(found);
+    }
+    let warnings = field_validation(cx)?
+        .judge(problems)
+        .map_err(|error| StatusError::bad_request(error.message(&expected.version, &expected.kind)))?;
+    for warning in warnings {
+        cx.warn(warning);
+    }
+    Ok(object)
+}
+
+/// The request's `fieldValidation`.
+pub fn field_validation(cx: &Cx) -> Result<FieldValidation, StatusError> {
+    let text = cx.query.get("fieldValidation").unwrap_or_default();
+    FieldValidation::parse(text).ok_or_else(|| {
+        let error =
+            field::Error::not_supported(&field::Path::new("fieldValidation"), text, &["", "Ignore", "Strict", "Warn"]);
+        StatusError::invalid(&GroupKind::new("meta.k8s.io", "CreateOptions"), "", &[error])
+    })
+}
+
+fn check_type(object: &Object, expected: &GroupVersionKind) -> Result<(), StatusError> {
+    let (version, kind) = (object.api_version(), object.kind());
+    if !kind.is_empty() && kind != expected.kind {
+        let group_version = if version.is_empty() { expected.api_version() } else { version.to_owned() };
+        let given = GroupVersionKind::from_api_version(&group_version, kind);
+        let wanted = &expected.kind;
+        return Err(StatusError::bad_request(format!(
+            "{kind} in version {:?} cannot be handled as a {wanted}: converting ({kind}) to ({wanted}): unknown conversion",
+            given.version
+        )));
+    }
+    if !version.is_empty() && version != expected.api_version() {
+        return Err(StatusError::bad_request(format!(
+            "the API version in the data ({version}) does not match the expected API version ({})",
+            expected.api_version()
+        )));
+    }
+    Ok(())
+}
+
+/// The body of a delete, if there is one; it must be `DeleteOptions`.
+pub fn delete_options(cx: &Cx, body: &Bytes) -> Result<Option<Value>, StatusError> {
+    if body.is_empty() {
+        return Ok(None);
+    }
+    let (value, _) = parse(cx, body)?;
+    match value.get("kind").and_then(Value::as_str) {
+        None | Some("" | "DeleteOptions") => Ok(Some(value)),
+        Some(other) => Err(StatusError::bad_request(format!(
+            "decoded object cannot be converted to DeleteOptions: unexpected kind {other:?}"
+        ))),
+    }
+}
+
+/// Parses YAML (and JSON, which is YAML too).
+pub fn yaml(body: &Bytes) -> Result<(Value, Vec<Problem>), StatusError> {
+    let parsed = apimachinery::codec::yaml::decode(body)
+        .map_err(|error| StatusError::bad_request(format!("error decoding YAML: {error}")))?;
+    Ok((parsed.value, parsed.duplicates))
+}

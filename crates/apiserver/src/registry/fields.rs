@@ -1,0 +1,95 @@
+//! Field management: who set which field (upstream: apimachinery/pkg/util/managedfields,
+//! endpoints/handlers/fieldmanager).
+
+use std::sync::LazyLock;
+
+use api::schemas::SCHEMAS;
+use apimachinery::apply::{self, FieldSet, Writer};
+use apimachinery::{Object, StatusError};
+use http::header;
+use serde_json::Value;
+
+use super::Cx;
+
+/// How a writer's fields are recorded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Manager {
+    /// An update or patch: the manager owns what it changed.
+    Update(String),
+    /// An apply: the transform has recorded everything already.
+    Applied,
+}
+
+/// The manager's name: the query's, or the user agent's first word (upstream: `managerOrUserAgent`).
+pub fn manager_name(cx: &Cx) -> String {
+    const LONGEST: usize = 128;
+    if let Some(name) = cx.query.get("fieldManager") {
+        return name.to_owned();
+    }
+    let agent = cx.headers.get(header::USER_AGENT).and_then(|agent| agent.to_str().ok()).unwrap_or("unknown");
+    let word = agent.split('/').next().unwrap_or_default();
+    word.chars().filter(|letter| !letter.is_control()).take(LONGEST).collect()
+}
+
+/// Fields that a write of the main resource cannot change (upstream: `GetResetFields` of each strategy).
+static STATUS: LazyLock<FieldSet> = LazyLock::new(|| FieldSet::of_fields(&[&["status"]]));
+
+/// Fields that a write of the status cannot change.
+static ALL_BUT_STATUS: LazyLock<FieldSet> = LazyLock::new(|| FieldSet::of_fields(&[&["spec"]]));
+
+fn writer<'a>(cx: &'a Cx, manager: &'a str, api_version: &'a str) -> Option<Writer<'a>> {
+    let root = SCHEMAS.of(&cx.row.gvk)?;
+    let reset_fields: Option<&FieldSet> = match cx.info.subresource.as_str() {
+        "" if cx.row.subresources.status => Some(&STATUS),
+        "status" => Some(&ALL_BUT_STATUS),
+        _ => None,
+    };
+    let subresource = cx.info.subresource.as_str();
+    Some(Writer { schema: &SCHEMAS.set, root, manager, api_version, subresource, now: cx.now, reset_fields })
+}
+
+/// Records the creator's fields.
+pub fn track_create(cx: &Cx, manager: &Manager, object: &mut Object) {
+    if let Manager::Update(name) = manager {
+        if let Some(writer) = writer(cx, name, &cx.row.gvk.api_version()) {
+            apply::update(&writer, None, object);
+        }
+    }
+}
+
+/// Records what a writer changed.
+pub fn track_update(cx: &Cx, manager: &Manager, object: &mut Object, old: &Object) {
+    if let Manager::Update(name) = manager {
+        if let Some(writer) = writer(cx, name, &cx.row.gvk.api_version()) {
+            apply::update(&writer, Some(old), object);
+        }
+    }
+}
+
+/// The live object (nothing where there is none) with the applied fields in it, and their owner recorded.
+pub fn apply(
+    cx: &Cx,
+    live: Option<&Object>,
+    applied: &Object,
+    manager: &str,
+    force: bool,
+) -> Result<Object, StatusError> {
+    let api_version = cx.row.gvk.api_version();
+    let writer = writer(cx, manager, &api_version).ok_or_else(|| {
+        StatusError::unsupported_media_type(&["application/json-patch+json", "application/merge-patch+json"])
+    })?;
+    apply::apply(&writer, live, applied, force).map_err(|error| error.to_status())
+}
+
+/// Whether two `managedFields` say the same but for the times.
+pub fn same_owners(new: &Value, old: Option<&Value>) -> bool {
+    let (Some(new), Some(old)) = (new.as_array(), old.and_then(Value::as_array)) else { return false };
+    let timeless = |entry: &Value| {
+        let mut entry = entry.clone();
+        if let Some(entry) = entry.as_object_mut() {
+            entry.remove("time");
+        }
+        entry
+    };
+    new.len() == old.len() && new.iter().zip(old).all(|(new, old)| timeless(new) == timeless(old))
+}

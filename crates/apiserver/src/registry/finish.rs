@@ -1,0 +1,180 @@
+//! [`Canonical`]: the store's hook that turns written bytes into served bytes.
+//!
+//! Objects are written without a resourceVersion, because it is the revision of the write itself. The hook splices it
+//! in, once, and reads off what selectors need; from then on every get, list and watch shares those bytes.
+
+use std::collections::HashMap;
+
+use bytes::{BufMut, Bytes, BytesMut};
+use store::{Finish, Finished, Revision};
+
+use super::scan;
+
+/// Stamps revisions and reads off labels and selectable fields.
+#[derive(Debug, Default)]
+pub struct Canonical {
+    /// Selectable fields by the key prefix of a kind, `/registry/<group>/<resource>/`.
+    fields: HashMap<String, Vec<SelectableField>>,
+}
+
+#[derive(Clone, Debug)]
+struct SelectableField {
+    attribute: Box<str>,
+    paths: Vec<Vec<Box<str>>>,
+    default: &'static str,
+}
+
+impl Canonical {
+    /// The hook for these kinds.
+    pub fn new<'a>(resources: impl IntoIterator<Item = &'a api::Resource>) -> Self {
+        let mut fields: HashMap<String, Vec<SelectableField>> = HashMap::new();
+        for resource in resources {
+            let known = fields.entry(resource.key_prefix()).or_default();
+            for path in &resource.selectable_fields {
+                if !known.iter().any(|field| field.attribute[2..] == **path) {
+                    known.push(SelectableField::of(&resource.gvk.kind, path));
+                }
+            }
+        }
+        for known in fields.values_mut() {
+            known.sort_by(|a, b| a.attribute.cmp(&b.attribute));
+        }
+        Self { fields }
+    }
+
+    fn fields_of(&self, key: &str) -> &[SelectableField] {
+        let end = key.match_indices('/').nth(3).map_or(key.len(), |(at, _)| at + 1);
+        self.fields.get(&key[..end]).map(Vec::as_slice).unwrap_or_default()
+    }
+}
+
+impl SelectableField {
+    /// Where a selectable field's value lies; a few are not where their name says
+    /// (upstream: `ToSelectableFields` of each registry).
+    fn of(kind: &str, field: &str) -> Self {
+        let paths: &[&str] = match (kind, field) {
+            ("Namespace", "name") => &["metadata.name"],
+            ("Event", "source") => &["source.component", "reportingController"],
+            ("Event", "reportingComponent" | "reportingController") => &["reportingComponent", "reportingController"],
+            _ => &[field],
+        };
+        // Events are stored as core/v1, where `regarding` is `involvedObject`.
+        let stored: String = field.replace("regarding.", "involvedObject.");
+        let paths: Vec<&str> = if stored == field { paths.to_vec() } else { vec![&stored] };
+        let default = match field {
+            "spec.unschedulable" | "spec.hostNetwork" => "false",
+            "status.replicas" | "status.successful" => "0",
+            _ => "",
+        };
+        let paths = paths.iter().map(|path| path.split('.').map(Box::from).collect()).collect();
+        Self { attribute: format!("f:{field}").into(), paths, default }
+    }
+
+    fn value(&self, object: &[u8]) -> Box<str> {
+        self.paths
+            .iter()
+            .find_map(|path| {
+                let value = path.iter().try_fold(object, |bytes, name| scan::at(bytes, &[name]))?;
+                scan::text(value).filter(|text| !text.is_empty()).map(|text| Box::from(&*text))
+            })
+            .unwrap_or_else(|| Box::from(self.default))
+    }
+}
+
+impl Finish for Canonical {
+    fn finish(&self, key: &str, written: &Bytes, revision: Revision) -> Finished {
+        let Some(metadata) = scan::members(written).find(|member| member.key == b"metadata") else {
+            return Finished { value: written.clone(), attributes: Box::default() };
+        };
+        let mut attributes: Vec<(Box<str>, Box<str>)> = Vec::new();
+        attributes.extend(self.fields_of(key).iter().map(|field| (field.attribute.clone(), field.value(written))));
+        for member in scan::members(scan::at(metadata.value, &["labels"]).unwrap_or_default()) {
+            let (Ok(name), Some(value)) = (std::str::from_utf8(member.key), scan::text(member.value)) else { continue };
+            attributes.push((format!("l:{name}").into(), Box::from(&*value)));
+        }
+        attributes.sort();
+        Finished { value: stamp(written, metadata.offset, revision), attributes: attributes.into() }
+    }
+}
+
+/// Written bytes as they would be served at a revision: what a dry run answers.
+pub fn with_revision(written: &Bytes, revision: Revision) -> Bytes {
+    match scan::members(written).find(|member| member.key == b"metadata") {
+        Some(metadata) => stamp(written, metadata.offset, revision),
+        None => written.clone(),
+    }
+}
+
+/// `served` with another revision: what a watcher gets as last state of an object that left its selection.
+pub fn restamp(served: &Bytes, revision: Revision) -> Bytes {
+    let metadata = scan::members(served).find(|member| member.key == b"metadata");
+    let old = metadata.and_then(|metadata| {
+        let version = scan::members(metadata.value).find(|member| member.key == b"resourceVersion")?;
+        Some((metadata.offset + version.offset, version.value.len()))
+    });
+    let Some((at, length)) = old else { return served.clone() };
+    let mut out = BytesMut::with_capacity(served.len() + 20);
+    out.put_slice(&served[..at]);
+    out.put_slice(format!("\"{revision}\"").as_bytes());
+    out.put_slice(&served[at + length..]);
+    out.freeze()
+}
+
+/// `written` with `"resourceVersion":"N"` as the first member of the object that begins at `metadata`.
+fn stamp(written: &Bytes, metadata: usize, revision: Revision) -> Bytes {
+    let mut out = BytesMut::with_capacity(written.len() + 42);
+    out.put_slice(&written[..=metadata]);
+    out.put_slice(b"\"resourceVersion\":\"");
+    out.put_slice(revision.to_string().as_bytes());
+    out.put_u8(b'"');
+    if scan::members(&written[metadata..]).next().is_some() {
+        out.put_u8(b',');
+    }
+    out.put_slice(&written[metadata + 1..]);
+    out.freeze()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Arc;
+
+    fn pods() -> api::Resource {
+        api::Resource {
+            gvk: apimachinery::GroupVersionKind::new("", "v1", "Pod"),
+            plural: "pods".into(),
+            singular: "pod".into(),
+            short_names: Vec::new(),
+            categories: Vec::new(),
+            scope: api::Scope::Namespaced,
+            verbs: api::Verbs::All,
+            subresources: api::Subresources::default(),
+            storage_version: "v1".into(),
+            storage_group: String::new(),
+            selectable_fields: vec!["spec.nodeName".into(), "spec.hostNetwork".into()],
+            columns: Vec::new(),
+            strategy: Arc::new(api::resource::Plain),
+        }
+    }
+
+    #[test]
+    fn the_revision_is_spliced_in_and_attributes_are_read() {
+        let hook = Canonical::new([&pods()]);
+        let written = Bytes::from_static(
+            br#"{"apiVersion":"v1","metadata":{"labels":{"app":"web"},"name":"a"},"spec":{"nodeName":"n1"}}"#,
+        );
+        let finished = hook.finish("/registry/core/pods/default/a", &written, 7);
+        let value: serde_json::Value = serde_json::from_slice(&finished.value).expect("still JSON");
+        assert_eq!(value["metadata"]["resourceVersion"], "7");
+        let attributes: Vec<(&str, &str)> = finished.attributes.iter().map(|(key, value)| (&**key, &**value)).collect();
+        assert_eq!(attributes, [("f:spec.hostNetwork", "false"), ("f:spec.nodeName", "n1"), ("l:app", "web")]);
+    }
+
+    #[test]
+    fn damaged_bytes_stay_as_they_are() {
+        let hook = Canonical::new([&pods()]);
+        for written in ["", "x", "{\"metadata\":", "[]"] {
+            assert_eq!(hook.finish("/registry/core/pods/default/a", &Bytes::from(written), 7).value, written);
+        }
+    }
+}

@@ -1,0 +1,215 @@
+//! list: a range of canonical bytes, joined (upstream: endpoints/handlers/get.go `ListResource`,
+//! apiserver/pkg/storage/etcd3/store.go `GetList`, continue tokens: apiserver/pkg/storage/continue.go).
+
+use std::time::Duration;
+
+use apimachinery::StatusError;
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use bytes::Bytes;
+use http::{Response, StatusCode};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use store::{Entry, Event, RangeRequest};
+
+use super::answer::{self, ListParts};
+use super::options::{ListOptions, StartFrom};
+use super::selection::Selection;
+use super::{Cx, Registry, convert, table};
+use crate::body::Body;
+use crate::negotiate::{Shape, negotiate};
+use crate::status;
+
+/// How long a list waits for a revision that has not happened yet (upstream: 3 s, watch_cache.go `blockTimeout`).
+const WAIT_FOR_REVISION: Duration = Duration::from_secs(3);
+
+/// The fewest entries read at once when a selector filters a limited list.
+const BATCH: usize = 500;
+
+/// A page of a list.
+#[derive(Debug)]
+pub struct Page {
+    /// The selected entries, in key order.
+    pub entries: Vec<Entry>,
+    /// The revision of the list.
+    pub revision: u64,
+    /// The token for the next page; empty at the end.
+    pub continue_token: String,
+    /// How many entries follow, when known.
+    pub remaining: Option<usize>,
+}
+
+/// Answers with the selected objects.
+pub async fn list(cx: &Cx) -> Result<Response<Body>, StatusError> {
+    let options = ListOptions::parse(&cx.query, false)?;
+    let accepted = negotiate(&cx.headers, &cx.query, true)?;
+    let selection = Selection::parse(&cx.row, &cx.info, &options)?;
+    let page = page(cx.registry(), &selection, &options).await?;
+    let metadata = metadata(&page);
+    match accepted.shape {
+        Shape::Whole => {
+            let items = page.entries.iter().map(|entry| convert::served(&cx.row, &entry.finished.value));
+            let items = items.collect::<Result<Vec<Bytes>, _>>()?;
+            let kind = format!("{}List", cx.row.gvk.kind);
+            Ok(answer::list(&accepted, ListParts::new(&kind, &cx.row.gvk.api_version(), &metadata, items)))
+        }
+        Shape::Table(version) => {
+            let style = table::Style::parse(&cx.query, version)?;
+            let objects = objects(cx, &page)?;
+            let table = table::table(&cx.row, &style, metadata, &objects, cx.now);
+            Ok(answer::value(&accepted, StatusCode::OK, &table))
+        }
+        Shape::Metadata(version) => {
+            let items: Vec<_> = objects(cx, &page)?.iter().map(|object| table::partial(object, version)).collect();
+            let list = json!({
+                "kind": "PartialObjectMetadataList", "apiVersion": format!("meta.k8s.io/{version}"),
+                "metadata": metadata, "items": items,
+            });
+            Ok(answer::value(&accepted, StatusCode::OK, &list))
+        }
+    }
+}
+
+fn objects(cx: &Cx, page: &Page) -> Result<Vec<apimachinery::Object>, StatusError> {
+    let decode = |entry: &Entry| Ok(convert::to_served(&cx.row, super::decode_entry(entry)?));
+    page.entries.iter().map(decode).collect()
+}
+
+fn metadata(page: &Page) -> serde_json::Value {
+    let mut metadata = json!({ "resourceVersion": page.revision.to_string() });
+    if !page.continue_token.is_empty() {
+        metadata["continue"] = page.continue_token.as_str().into();
+        if let Some(remaining) = page.remaining {
+            metadata["remainingItemCount"] = remaining.into();
+        }
+    }
+    metadata
+}
+
+/// Reads the page that the options ask for.
+pub async fn page(registry: &Registry, selection: &Selection, options: &ListOptions) -> Result<Page, StatusError> {
+    let mut start_after = None;
+    let mut revision = match options.start {
+        StartFrom::Newest | StartFrom::Any => None,
+        StartFrom::NotOlderThan(asked) => {
+            wait_for(registry, asked).await?;
+            None
+        }
+        StartFrom::Exact(asked) => {
+            wait_for(registry, asked).await?;
+            Some(asked)
+        }
+    };
+    if !options.continue_token.is_empty() {
+        let token = Token::decode(&options.continue_token)?;
+        start_after = Some(token.start_after(&selection.prefix)?);
+        revision = u64::try_from(token.rv).ok().filter(|revision| *revision > 0);
+    }
+    let mut entries: Vec<Entry> = Vec::new();
+    loop {
+        let limit = if options.limit == 0 {
+            0
+        } else if selection.is_everything() {
+            options.limit
+        } else {
+            options.limit.max(BATCH)
+        };
+        let request =
+            RangeRequest { prefix: selection.prefix.clone(), start_after: start_after.clone(), limit, revision };
+        let range = match registry.store().range(&request).await {
+            Err(store::Error::Compacted { .. }) if !options.continue_token.is_empty() => {
+                let key = start_after.unwrap_or_default();
+                return Err(status::continue_expired(&Token::encode(-1, &key, &selection.prefix)));
+            }
+            range => range.map_err(|error| status::of_store(&error))?,
+        };
+        revision = Some(range.revision);
+        let last = range.entries.last().map(|entry| entry.key.to_string());
+        let mut remaining = range.remaining;
+        let mut batch = range.entries.into_iter();
+        for entry in batch.by_ref() {
+            if selection.matches(&entry) {
+                entries.push(entry);
+                if options.limit > 0 && entries.len() == options.limit {
+                    break;
+                }
+            }
+        }
+        remaining += batch.len();
+        let full = options.limit > 0 && entries.len() >= options.limit;
+        if remaining == 0 || full {
+            let end = if full { entries.last().map(|entry| entry.key.to_string()) } else { last };
+            let continue_token = match end {
+                Some(key) if remaining > 0 => Token::encode(range.revision as i64, &key, &selection.prefix),
+                _ => String::new(),
+            };
+            let remaining = selection.is_everything().then_some(remaining);
+            return Ok(Page { entries, revision: range.revision, continue_token, remaining });
+        }
+        start_after = last;
+    }
+}
+
+/// Waits until the store has reached a revision, a few seconds at most.
+async fn wait_for(registry: &Registry, asked: u64) -> Result<(), StatusError> {
+    let store = registry.store();
+    let newest = store.revision();
+    if newest >= asked {
+        return Ok(());
+    }
+    let wait = async {
+        let mut watch = store.watch("/", newest).await.map_err(|error| status::of_store(&error))?;
+        while store.revision() < asked {
+            match watch.next().await {
+                Some(Ok(Event::Put { .. } | Event::Delete { .. } | Event::Progress(_))) => {}
+                Some(Err(error)) => return Err(status::of_store(&error)),
+                None => break,
+            }
+        }
+        Ok(())
+    };
+    match tokio::time::timeout(WAIT_FOR_REVISION, wait).await {
+        Ok(result) => result,
+        Err(_) => Err(status::too_large_revision(asked, store.revision())),
+    }
+}
+
+/// Where a list goes on. Opaque to clients; the same form as upstream's.
+#[derive(Debug, Serialize, Deserialize)]
+struct Token {
+    v: String,
+    rv: i64,
+    start: String,
+}
+
+impl Token {
+    /// The token to go on after `key` at `revision`; -1 goes on at whatever is newest.
+    fn encode(revision: i64, key: &str, prefix: &str) -> String {
+        let start = format!("{}\0", key.strip_prefix(prefix).unwrap_or(key));
+        let token = Self { v: "meta.k8s.io/v1".into(), rv: revision, start };
+        URL_SAFE_NO_PAD.encode(serde_json::to_vec(&token).unwrap_or_default())
+    }
+
+    fn decode(text: &str) -> Result<Self, StatusError> {
+        let invalid = |cause: String| StatusError::bad_request(format!("continue key is not valid: {cause}"));
+        let bytes = URL_SAFE_NO_PAD.decode(text.trim_end_matches('=')).map_err(|error| invalid(error.to_string()))?;
+        let token: Self = serde_json::from_slice(&bytes).map_err(|error| invalid(error.to_string()))?;
+        if token.v != "meta.k8s.io/v1" {
+            return Err(invalid(format!("server does not recognize this encoded version {:?}", token.v)));
+        }
+        if token.rv == 0 {
+            return Err(invalid("incorrect encoded start resourceVersion (version meta.k8s.io/v1)".into()));
+        }
+        Ok(token)
+    }
+
+    /// The key after which to go on; a token never leads outside the list it came from.
+    fn start_after(&self, prefix: &str) -> Result<String, StatusError> {
+        if self.start.is_empty() || self.start.split('/').any(|step| step == "..") {
+            return Err(StatusError::bad_request(
+                "continue key is not valid: encoded start key empty or out of bounds",
+            ));
+        }
+        Ok(format!("{prefix}{}", self.start.trim_end_matches('\0')))
+    }
+}

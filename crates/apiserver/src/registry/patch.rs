@@ -1,0 +1,121 @@
+//! patch: JSON patch, merge patch, strategic merge patch and apply
+//! (upstream: endpoints/handlers/patch.go).
+
+use apimachinery::patch::json::{JsonPatch, JsonPatchError};
+use apimachinery::patch::{PatchType, merge, strategic};
+use apimachinery::schema::Problem;
+use apimachinery::{GroupVersionKind, Object, StatusError};
+use bytes::Bytes;
+use http::{Response, StatusCode};
+use serde_json::{Value, json};
+
+use super::update::{Change, change, part_of};
+use super::{Cx, answer, decode, fields};
+use crate::body::Body;
+
+/// A patch, parsed.
+#[derive(Clone, Debug)]
+pub struct Patch {
+    content: Content,
+    problems: Vec<Problem>,
+}
+
+#[derive(Clone, Debug)]
+enum Content {
+    Json(JsonPatch),
+    Merge(Value),
+    Strategic(Object),
+}
+
+/// Patches the object that the path names.
+pub async fn patch(cx: &Cx, body: &Bytes) -> Result<Response<Body>, StatusError> {
+    if PatchType::parse(decode::media_type(cx)) == Some(PatchType::Apply) {
+        return super::apply::apply(cx, body).await;
+    }
+    let patch = Patch::parse(cx, body)?;
+    let transform = |old: &Object| patch.apply(cx, old);
+    let manager = fields::Manager::Update(fields::manager_name(cx));
+    let stored = change(cx, &Change { part: part_of(cx), manager, retry: true, transform: &transform }).await?;
+    answer::object(cx, StatusCode::OK, &stored)
+}
+
+impl Patch {
+    /// Reads the body by its media type.
+    pub fn parse(cx: &Cx, body: &Bytes) -> Result<Self, StatusError> {
+        let unsupported = || StatusError::unsupported_media_type(&PatchType::ALL.map(PatchType::media_type));
+        let kind = PatchType::parse(decode::media_type(cx)).ok_or_else(unsupported)?;
+        if cx.query.has("force") {
+            return Err(StatusError::invalid(
+                &apimachinery::GroupKind::new("meta.k8s.io", "PatchOptions"),
+                "",
+                &[apimachinery::field::Error::forbidden(
+                    &apimachinery::field::Path::new("force"),
+                    "may not be specified for non-apply patch",
+                )],
+            ));
+        }
+        let parsed = apimachinery::codec::json::decode(body)
+            .map_err(|error| StatusError::bad_request(format!("error decoding patch: {error}")))?;
+        let content = match kind {
+            PatchType::Json => Content::Json(JsonPatch::parse(parsed.value).map_err(|error| json_patch_error(&error))?),
+            PatchType::Merge => Content::Merge(parsed.value),
+            PatchType::Strategic => Content::Strategic(
+                Object::from_value(parsed.value)
+                    .ok_or_else(|| StatusError::bad_request("error decoding patch: not a JSON object"))?,
+            ),
+            PatchType::Apply => return Err(unsupported()),
+        };
+        Ok(Self { content, problems: parsed.duplicates })
+    }
+
+    /// The patched object of the row's kind.
+    pub fn apply(&self, cx: &Cx, old: &Object) -> Result<Object, StatusError> {
+        self.apply_plain(cx, old, &cx.row.gvk)
+    }
+
+    /// The patched object of any kind.
+    pub fn apply_plain(&self, cx: &Cx, old: &Object, kind: &GroupVersionKind) -> Result<Object, StatusError> {
+        let patched = match &self.content {
+            Content::Json(patch) => {
+                let mut value = Value::Object(old.0.clone());
+                patch.apply(&mut value).map_err(|error| json_patch_error(&error))?;
+                value
+            }
+            Content::Merge(patch) => {
+                let mut value = Value::Object(old.0.clone());
+                merge::apply(&mut value, patch.clone());
+                value
+            }
+            Content::Strategic(patch) => {
+                let schemas = &api::schemas::SCHEMAS;
+                let root = schemas.of(kind).ok_or_else(|| {
+                    StatusError::unsupported_media_type(&[
+                        PatchType::Json.media_type(),
+                        PatchType::Merge.media_type(),
+                        PatchType::Apply.media_type(),
+                    ])
+                })?;
+                let patched = strategic::apply(&schemas.set, root, old.0.clone(), patch.0.clone());
+                Value::Object(patched.map_err(|error| StatusError::bad_request(error.to_string()))?)
+            }
+        };
+        let patched =
+            Object::from_value(patched).ok_or_else(|| unprocessable("the patched document is not a JSON object"))?;
+        decode::structured(cx, patched, self.problems.clone(), kind)
+    }
+}
+
+/// Upstream: patch.go `applyJSPatch`.
+fn json_patch_error(error: &JsonPatchError) -> StatusError {
+    match error {
+        JsonPatchError::Decode(_) => StatusError::bad_request(error.to_string()),
+        JsonPatchError::TooManyOperations(_) => StatusError::too_large(error.to_string()),
+        _ => unprocessable(&error.to_string()),
+    }
+}
+
+/// Upstream: `NewGenericServerResponse` with 422.
+fn unprocessable(cause: &str) -> StatusError {
+    let error = StatusError::new(422, "Invalid", "the server rejected our request due to an error in our request");
+    error.with_causes(vec![json!({ "reason": "UnexpectedServerResponse", "message": cause })])
+}

@@ -1,0 +1,99 @@
+//! [`Selection`]: which objects a list or watch is about, judged on what the store read off once. No object is decoded.
+
+use std::borrow::Cow;
+
+use api::Resource;
+use apimachinery::StatusError;
+use apimachinery::fields::Selector as FieldSelector;
+use apimachinery::labels::Selector as LabelSelector;
+use store::Entry;
+
+use super::options::ListOptions;
+use crate::request::RequestInfo;
+
+/// The objects below a key prefix that match both selectors.
+#[derive(Clone, Debug)]
+pub struct Selection {
+    /// The keys to look at.
+    pub prefix: String,
+    labels: Option<LabelSelector>,
+    fields: Option<FieldSelector>,
+    /// The one key, where the selection names the object.
+    key: Option<String>,
+}
+
+impl Selection {
+    /// The selection of a request; refuses selectors that cannot be parsed or name unknown fields.
+    pub fn parse(row: &Resource, info: &RequestInfo, options: &ListOptions) -> Result<Self, StatusError> {
+        let labels = (!options.label_selector.is_empty())
+            .then(|| LabelSelector::parse(&options.label_selector))
+            .transpose()
+            .map_err(|error| StatusError::bad_request(format!("unable to parse requirement: {error}")))?;
+        let fields = (!options.field_selector.is_empty())
+            .then(|| FieldSelector::parse(&options.field_selector))
+            .transpose()
+            .map_err(|error| StatusError::bad_request(error.to_string()))?;
+        for requirement in fields.iter().flat_map(FieldSelector::requirements) {
+            let field = requirement.field.as_str();
+            let known = field == "metadata.name"
+                || (field == "metadata.namespace" && row.is_namespaced())
+                || row.selectable_fields.iter().any(|known| known == field);
+            if !known {
+                return Err(unknown_field(row, field));
+            }
+        }
+        let namespace = if row.is_namespaced() { info.namespace.as_str() } else { "" };
+        let key = (!info.name.is_empty() && (!namespace.is_empty() || !row.is_namespaced()))
+            .then(|| row.key(namespace, &info.name));
+        let prefix = match &key {
+            Some(key) => key.clone(),
+            None if namespace.is_empty() => row.key_prefix(),
+            None => format!("{}{namespace}/", row.key_prefix()),
+        };
+        Ok(Self { prefix, labels, fields, key })
+    }
+
+    /// Whether every object below the prefix is selected.
+    pub fn is_everything(&self) -> bool {
+        self.labels.is_none() && self.fields.is_none() && self.key.is_none()
+    }
+
+    /// Whether an entry is selected.
+    pub fn matches(&self, entry: &Entry) -> bool {
+        if self.key.as_deref().is_some_and(|key| key != &*entry.key) {
+            return false;
+        }
+        let labels = self.labels.as_ref().is_none_or(|selector| selector.matches(|key| attribute(entry, "l:", key)));
+        labels
+            && self
+                .fields
+                .as_ref()
+                .is_none_or(|selector| selector.matches(|field| Cow::Borrowed(field_of(entry, field))))
+    }
+}
+
+/// The 400 for a field that the kind does not select by (upstream: `AddFieldLabelConversionFunc` of each kind).
+fn unknown_field(row: &Resource, field: &str) -> StatusError {
+    let text = if row.selectable_fields.is_empty() {
+        format!("{field:?} is not a known field selector: only \"metadata.name\", \"metadata.namespace\"")
+    } else {
+        format!("field label not supported: {field}")
+    };
+    StatusError::bad_request(text)
+}
+
+fn attribute<'a>(entry: &'a Entry, sort: &str, name: &str) -> Option<&'a str> {
+    let attributes = &entry.finished.attributes;
+    let order = |key: &str| key[..sort.len().min(key.len())].cmp(sort).then_with(|| key[sort.len()..].cmp(name));
+    attributes.binary_search_by(|(key, _)| order(key)).ok().map(|index| &*attributes[index].1)
+}
+
+fn field_of<'a>(entry: &'a Entry, field: &str) -> &'a str {
+    let mut steps = entry.key.rsplit('/');
+    let name = steps.next().unwrap_or_default();
+    match field {
+        "metadata.name" => name,
+        "metadata.namespace" => steps.next().unwrap_or_default(),
+        _ => attribute(entry, "f:", field).unwrap_or_default(),
+    }
+}

@@ -1,0 +1,81 @@
+//! Tables and partial metadata: what `kubectl get` and metadata informers ask for
+//! (upstream: endpoints/handlers/response.go, pkg/printers).
+
+use api::Resource;
+use apimachinery::{Object, StatusError};
+use jiff::Timestamp;
+use serde_json::{Map, Value, json};
+
+use crate::request::Query;
+
+/// How much of each object a row carries (`includeObject`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Include {
+    None,
+    Metadata,
+    Object,
+}
+
+/// How a table is wanted.
+#[derive(Clone, Copy, Debug)]
+pub struct Style {
+    version: &'static str,
+    include: Include,
+}
+
+impl Style {
+    /// Reads `includeObject`.
+    pub fn parse(query: &Query, version: &'static str) -> Result<Self, StatusError> {
+        let include = match query.get("includeObject") {
+            None | Some("Metadata") => Include::Metadata,
+            Some("None") => Include::None,
+            Some("Object") => Include::Object,
+            Some(other) => {
+                return Err(StatusError::bad_request(format!("unrecognized includeObject value: {other:?}")));
+            }
+        };
+        Ok(Self { version, include })
+    }
+}
+
+/// A `meta.k8s.io` Table of these objects.
+pub fn table(row: &Resource, style: &Style, metadata: Value, objects: &[Object], now: Timestamp) -> Value {
+    let mut table = headless(row, style, metadata, objects, now);
+    table["columnDefinitions"] = columns(row);
+    table
+}
+
+/// A table without column definitions: every event of a watch but the first.
+pub fn headless(row: &Resource, style: &Style, metadata: Value, objects: &[Object], now: Timestamp) -> Value {
+    let rows: Vec<Value> = objects.iter().map(|object| table_row(row, style, object, now)).collect();
+    json!({
+        "kind": "Table", "apiVersion": format!("meta.k8s.io/{}", style.version), "metadata": metadata,
+        "columnDefinitions": null, "rows": rows,
+    })
+}
+
+fn columns(row: &Resource) -> Value {
+    let columns = row.columns.iter().map(|column| {
+        json!({
+            "name": column.name, "type": column.kind, "format": column.format, "description": column.name,
+            "priority": column.priority,
+        })
+    });
+    columns.collect()
+}
+
+fn table_row(row: &Resource, style: &Style, object: &Object, now: Timestamp) -> Value {
+    let cells: Vec<Value> = row.columns.iter().map(|column| (column.cell)(object, now)).collect();
+    let object = match style.include {
+        Include::None => Value::Null,
+        Include::Metadata => partial(object, style.version),
+        Include::Object => Value::Object(object.0.clone()),
+    };
+    json!({ "cells": cells, "object": object })
+}
+
+/// The object's metadata as `PartialObjectMetadata`.
+pub fn partial(object: &Object, version: &str) -> Value {
+    let metadata = object.metadata().cloned().unwrap_or_else(Map::new);
+    json!({ "kind": "PartialObjectMetadata", "apiVersion": format!("meta.k8s.io/{version}"), "metadata": metadata })
+}

@@ -1,0 +1,181 @@
+//! HTTPS: sockets to the service, HTTP/1.1 and HTTP/2, client certificates where a client shows one.
+//!
+//! Guarantees: an identity is only ever taken from what TLS has verified or from the request's own credentials; at
+//! shutdown no new request is taken, running ones are finished within a deadline. Limits: connections, time for the
+//! handshake and for the headers, concurrent streams.
+
+use std::convert::Infallible;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use apimachinery::UserInfo;
+use arc_swap::ArcSwap;
+use component_base::Scope;
+use http::{Request, Response};
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use hyper_util::server::graceful::{GracefulShutdown, Watcher};
+use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::crypto::ring;
+use tokio_rustls::rustls::server::WebPkiClientVerifier;
+use tokio_rustls::rustls::{self, RootCertStore, ServerConfig};
+
+use crate::authenticator::PeerCertificates;
+use crate::body::{self, Body};
+use crate::service::ApiService;
+
+/// The most connections at a time.
+const MAX_CONNECTIONS: usize = 4096;
+
+/// Time for a TLS handshake, and for the head of a request.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Streams on one HTTP/2 connection (upstream: `--http2-max-streams-per-connection`, 1000 for kubelets' many watches).
+const MAX_STREAMS: u32 = 1000;
+
+/// Time for running requests at shutdown.
+const DRAIN: Duration = Duration::from_secs(10);
+
+/// The TLS side of the server, replaceable while it runs: new connections take the new one.
+pub type TlsConfig = Arc<ArcSwap<ServerConfig>>;
+
+/// Why certificates cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum TlsError {
+    /// The text holds no PEM of the sort that is needed.
+    #[error("read the {what}: {cause}")]
+    Pem {
+        /// Which text.
+        what: &'static str,
+        /// What is wrong with it.
+        cause: rustls_pki_types::pem::Error,
+    },
+    /// The certificate and the key do not serve.
+    #[error("set up TLS: {0}")]
+    Tls(#[from] rustls::Error),
+    /// The CA for client certificates does not serve.
+    #[error("set up the verification of client certificates: {0}")]
+    Verifier(#[from] rustls::server::VerifierBuilderError),
+}
+
+/// A TLS configuration that serves `cert_pem` and verifies client certificates, where shown, against `client_ca_pem`.
+pub fn tls_config(cert_pem: &str, key_pem: &str, client_ca_pem: &str) -> Result<ServerConfig, TlsError> {
+    let chain = certificates("serving certificate", cert_pem)?;
+    let key = PrivateKeyDer::from_pem_slice(key_pem.as_bytes())
+        .map_err(|cause| TlsError::Pem { what: "serving key", cause })?;
+    let mut roots = RootCertStore::empty();
+    for certificate in certificates("client CA", client_ca_pem)? {
+        roots.add(certificate)?;
+    }
+    let provider = Arc::new(ring::default_provider());
+    let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider.clone())
+        .allow_unauthenticated()
+        .build()?;
+    let mut config = ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()?
+        .with_client_cert_verifier(verifier)
+        .with_single_cert(chain, key)?;
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    Ok(config)
+}
+
+/// The certificates in a PEM text.
+pub fn certificates(what: &'static str, pem: &str) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem.as_bytes()).collect();
+    certificates.map_err(|cause| TlsError::Pem { what, cause })
+}
+
+/// Serves on all listeners until the scope is cancelled, then drains. Returns at once.
+pub fn serve(service: &ApiService, listeners: Vec<TcpListener>, tls: &TlsConfig, scope: &Scope) {
+    let mut http = auto::Builder::new(TokioExecutor::new());
+    http.http1().timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);
+    http.http2().timer(TokioTimer::new()).max_concurrent_streams(MAX_STREAMS).enable_connect_protocol();
+    let front = Front {
+        service: service.clone(),
+        tls: tls.clone(),
+        http: Arc::new(http),
+        slots: Arc::new(Semaphore::new(MAX_CONNECTIONS)),
+    };
+    for listener in listeners {
+        let (front, tasks) = (front.clone(), scope.clone());
+        scope.spawn_draining("apiserver/accept", accept(front, listener, tasks));
+    }
+}
+
+/// What every connection needs.
+#[derive(Clone)]
+struct Front {
+    service: ApiService,
+    tls: TlsConfig,
+    http: Arc<auto::Builder<TokioExecutor>>,
+    slots: Arc<Semaphore>,
+}
+
+async fn accept(front: Front, listener: TcpListener, scope: Scope) {
+    let graceful = GracefulShutdown::new();
+    loop {
+        let next = async {
+            let slot = front.slots.clone().acquire_owned().await;
+            (slot, listener.accept().await)
+        };
+        tokio::select! {
+            () = scope.cancelled() => break,
+            (slot, accepted) = next => match (slot, accepted) {
+                (Ok(slot), Ok((stream, _))) => {
+                    let watcher = graceful.watcher();
+                    scope.spawn_draining("apiserver/connection", connection(front.clone(), stream, slot, watcher));
+                }
+                (_, Err(error)) => pause_after(&error).await,
+                (Err(_), _) => break,
+            },
+        }
+    }
+    drop(listener);
+    // A connection that does not end by then is cut.
+    let _ = tokio::time::timeout(DRAIN, graceful.shutdown()).await;
+}
+
+/// Out of file descriptors, say: trying again at once would only burn the processor.
+async fn pause_after(error: &io::Error) {
+    tracing::warn!(%error, "accept a connection");
+    tokio::time::sleep(Duration::from_millis(100)).await;
+}
+
+async fn connection(front: Front, stream: TcpStream, _slot: OwnedSemaphorePermit, watcher: Watcher) {
+    let _ = stream.set_nodelay(true);
+    let handshake = TlsAcceptor::from(front.tls.load_full()).accept(stream);
+    let stream = match tokio::time::timeout(HEAD_TIMEOUT, handshake).await {
+        Ok(Ok(stream)) => stream,
+        Ok(Err(error)) => return tracing::debug!(%error, "TLS handshake"),
+        Err(_) => return tracing::debug!("TLS handshake took too long"),
+    };
+    let shown = stream.get_ref().1.peer_certificates();
+    let peer =
+        shown.map(|chain| PeerCertificates(chain.iter().map(|certificate| certificate.clone().into_owned()).collect()));
+    let service = service_fn(move |request| answer(front.service.clone(), request, peer.clone()));
+    let connection = front.http.serve_connection_with_upgrades(TokioIo::new(stream), service);
+    if let Err(error) = watcher.watch(connection).await {
+        tracing::debug!(%error, "serve a connection");
+    }
+}
+
+async fn answer(
+    service: ApiService,
+    mut request: Request<Incoming>,
+    peer: Option<PeerCertificates>,
+) -> Result<Response<Body>, Infallible> {
+    let extensions = request.extensions_mut();
+    // Nothing a socket carries becomes an extension; this only says so once more.
+    extensions.remove::<UserInfo>();
+    if let Some(peer) = peer {
+        extensions.insert(peer);
+    }
+    Ok(service.answer(request.map(body::boxed)).await)
+}

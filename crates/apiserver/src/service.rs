@@ -1,0 +1,204 @@
+//! The handler chain: one request from bytes to bytes, on one page.
+//!
+//! ```text
+//! parse -> authenticate -> limit -> authorize -> route -> verb | discovery | special handler -> answer
+//! ```
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use apimachinery::{StatusError, UserInfo};
+use bytes::Bytes;
+use http::header::HeaderValue;
+use http::request::Parts;
+use http::{HeaderName, Request, Response};
+use parking_lot::Mutex;
+use tokio::time::Instant;
+
+use crate::authentication::impersonate::impersonate;
+use crate::authenticator::PeerCertificates;
+use crate::authorizer::{Attributes, Decision, forbidden_message};
+use crate::body::{self, Body, BoxError};
+use crate::handler::Call;
+use crate::registry::{Cx, create, delete, delete_collection, get, list, patch, scale, update, watch};
+use crate::request::{Query, RequestInfo};
+use crate::server::ApiServer;
+use crate::{nonresource, status};
+
+/// The server as a tower service; cheap to clone.
+#[derive(Clone, Debug)]
+pub struct ApiService {
+    server: Arc<ApiServer>,
+}
+
+impl ApiService {
+    pub(crate) fn new(server: Arc<ApiServer>) -> Self {
+        Self { server }
+    }
+
+    /// Answers one request.
+    pub async fn answer(&self, request: Request<Body>) -> Response<Body> {
+        let (parts, body) = request.into_parts();
+        let query = Query::parse(parts.uri.query());
+        let info = RequestInfo::parse(&parts, &query);
+        let began = Instant::now();
+        let row = self.server.registry.rows().find(&info.group, &info.version, &info.resource).cloned();
+        let known = row.is_some();
+        let response = match chain(&self.server, parts, body, info.clone(), query, row).await {
+            Ok(response) => response,
+            Err(error) => status::response(&error),
+        };
+        self.server.request_metrics.observe(&info, known, response.status().as_u16(), began.elapsed());
+        response
+    }
+}
+
+impl<B> tower::Service<Request<B>> for ApiService
+where
+    B: http_body::Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<BoxError>,
+{
+    type Response = Response<Body>;
+    type Error = std::convert::Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Self::Error>> + Send>>;
+
+    fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        let service = self.clone();
+        Box::pin(async move { Ok(service.answer(request.map(body::boxed)).await) })
+    }
+}
+
+async fn chain(
+    server: &Arc<ApiServer>,
+    parts: Parts,
+    body: Body,
+    info: RequestInfo,
+    query: Query,
+    row: Option<Arc<api::Resource>>,
+) -> Result<Response<Body>, StatusError> {
+    let mut user = authenticate(server, &parts)?;
+    if let Some(other) = impersonate(&parts.headers, &user, |attributes| authorize(server, attributes))? {
+        user = other;
+    }
+    authorize(server, &Attributes::of(&user, &info))?;
+    if !info.is_resource {
+        return nonresource::answer(server, &parts, &info, &query).await;
+    }
+    let row = row.ok_or_else(StatusError::unknown_path)?;
+    check_scope(&row, &info)?;
+    let cx = Cx {
+        server: server.clone(),
+        headers: parts.headers.clone(),
+        now: component_base::now(),
+        warnings: Mutex::default(),
+        info,
+        row,
+        query,
+        user,
+    };
+    if let Some(handler) = server.handlers.find(&cx.info.group, &cx.info.resource, &cx.info.subresource) {
+        return handler.clone().handle(Call { cx, parts, body }).await;
+    }
+    let mut response = verb(&cx, body).await?;
+    add_warnings(&cx, &mut response);
+    Ok(response)
+}
+
+/// Namespaced kinds are listed and watched across namespaces but named and written within one; kinds of the cluster
+/// are in no namespace (`/api/v1/namespaces/x` itself reads as namespace and name).
+fn check_scope(row: &api::Resource, info: &RequestInfo) -> Result<(), StatusError> {
+    let is_namespaces = row.plural == "namespaces" && row.gvk.group.is_empty();
+    match (row.is_namespaced(), info.namespace.is_empty()) {
+        (true, true) if matches!(info.verb.as_str(), "list" | "watch") => Ok(()),
+        (true, true) if info.name.is_empty() => Err(method_not_allowed()),
+        (true, true) => Err(StatusError::unknown_path()),
+        (false, false) if is_namespaces && info.namespace == info.name => Ok(()),
+        (false, false) => Err(StatusError::unknown_path()),
+        _ => Ok(()),
+    }
+}
+
+/// Who asks: the in-process transport says so, everybody else proves it.
+///
+/// Authenticators live in `authentication*` behind [`Authenticator`](crate::authenticator::Authenticator).
+fn authenticate(server: &ApiServer, parts: &Parts) -> Result<UserInfo, StatusError> {
+    if let Some(user) = parts.extensions.get::<UserInfo>() {
+        return Ok(user.clone());
+    }
+    let peer = parts.extensions.get::<PeerCertificates>();
+    Ok(server.authenticator.authenticate(parts, peer)?.unwrap_or_else(UserInfo::anonymous))
+}
+
+/// Whether they may. Authorizers live in `authorization*` behind [`Authorizer`](crate::authorizer::Authorizer).
+fn authorize(server: &ApiServer, attributes: &Attributes<'_>) -> Result<(), StatusError> {
+    let reason = match server.authorizer.authorize(attributes) {
+        Decision::Allow => return Ok(()),
+        Decision::Deny(reason) | Decision::NoOpinion(reason) => reason,
+    };
+    let mut cause = forbidden_message(attributes);
+    if !reason.is_empty() {
+        cause = format!("{cause}: {reason}");
+    }
+    if !attributes.is_resource {
+        return Err(StatusError::new(403, "Forbidden", format!("forbidden: {cause}")));
+    }
+    let resource = apimachinery::GroupResource::new(attributes.group, attributes.resource);
+    Err(StatusError::forbidden(&resource, attributes.name, &cause))
+}
+
+/// The one table of verbs.
+async fn verb(cx: &Cx, body: Body) -> Result<Response<Body>, StatusError> {
+    let (verb, subresource) = (cx.info.verb.as_str(), cx.info.subresource.as_str());
+    let (exists, offered) = match subresource {
+        "" => (true, cx.row.verbs.has(verb)),
+        "status" => (cx.row.subresources.status, matches!(verb, "get" | "update" | "patch")),
+        "scale" => (cx.row.subresources.scale.is_some(), matches!(verb, "get" | "update" | "patch")),
+        part => match cx.row.subresources.special(part).filter(|special| special.body == cx.row.gvk) {
+            Some(special) => (true, special.verbs.contains(&verb)),
+            None => (false, false),
+        },
+    };
+    if !exists {
+        return Err(StatusError::unknown_path());
+    }
+    if !offered {
+        return Err(method_not_allowed());
+    }
+    if subresource == "scale" {
+        let bytes = body::read(body).await?;
+        return scale::answer(cx, &bytes).await;
+    }
+    match verb {
+        "get" => get::get(cx).await,
+        "list" => list::list(cx).await,
+        "watch" => watch::watch(cx).await,
+        "create" if !cx.info.name.is_empty() => Err(method_not_allowed()),
+        "create" => create::create(cx, &body::read(body).await?).await,
+        "update" => update::update(cx, &body::read(body).await?).await,
+        "patch" => patch::patch(cx, &body::read(body).await?).await,
+        "delete" => delete::delete(cx, &body::read(body).await?).await,
+        "deletecollection" => delete_collection::delete_collection(cx, &body::read(body).await?).await,
+        _ => Err(method_not_allowed()),
+    }
+}
+
+/// The 405 of a path that knows other methods only (upstream: the router's own answer).
+fn method_not_allowed() -> StatusError {
+    StatusError::new(405, "MethodNotAllowed", "the server does not allow this method on the requested resource")
+}
+
+/// Warnings travel as `Warning: 299 - "text"` (RFC 7234; upstream: apiserver/pkg/warning).
+pub(crate) fn add_warnings(cx: &Cx, response: &mut Response<Body>) {
+    for text in cx.warnings.lock().iter() {
+        let quoted: String = text.chars().filter(|letter| !letter.is_control()).collect();
+        let quoted = quoted.replace('\\', "\\\\").replace('"', "\\\"");
+        if let Ok(value) = HeaderValue::from_str(&format!("299 - \"{quoted}\"")) {
+            response.headers_mut().append(HeaderName::from_static("warning"), value);
+        }
+    }
+}
