@@ -34,7 +34,7 @@ pub enum QuantityError {
 
 /// An exact amount with nine decimal places, and how it likes to be written.
 ///
-/// Finer amounts are rounded away from zero to the next billionth; amounts beyond 10²⁹ stop there. Equality and
+/// Finer amounts are rounded away from zero to the next billionth; amounts beyond 10²³ stop there. Equality and
 /// order are those of the amount: `1` equals `1000m`.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Quantity {
@@ -43,6 +43,9 @@ pub struct Quantity {
 }
 
 const NANO: i128 = 1_000_000_000;
+
+/// No amount is larger: it leaves room for every digit when a quantity is written and read again.
+const MAX: i128 = NANO * 100_000_000_000_000_000_000_000;
 
 /// What BinarySI quantities are capped at when read.
 const MAX_BINARY: i128 = i64::MAX as i128 * NANO;
@@ -72,6 +75,7 @@ impl Quantity {
         };
         let below_one = magnitude > 0 && magnitude < NANO;
         let format = if format == Format::BinarySi && below_one { Format::DecimalSi } else { format };
+        let magnitude = magnitude.min(MAX);
         Ok(Self { nanos: if negative { -magnitude } else { magnitude }, format })
     }
 
@@ -114,26 +118,30 @@ impl Quantity {
     #[must_use]
     pub fn add(self, other: Self) -> Self {
         let format = if self.is_zero() { other.format } else { self.format };
-        Self { nanos: self.nanos.saturating_add(other.nanos), format }
+        Self { nanos: cap(self.nanos.saturating_add(other.nanos)), format }
     }
 
     /// The difference; zero takes over the other's format.
     #[must_use]
     pub fn sub(self, other: Self) -> Self {
         let format = if self.is_zero() { other.format } else { self.format };
-        Self { nanos: self.nanos.saturating_sub(other.nanos), format }
+        Self { nanos: cap(self.nanos.saturating_sub(other.nanos)), format }
     }
 
     /// The amount so many times.
     #[must_use]
     pub fn mul(self, factor: i64) -> Self {
-        Self { nanos: self.nanos.saturating_mul(factor.into()), ..self }
+        Self { nanos: cap(self.nanos.saturating_mul(factor.into())), ..self }
     }
 
     fn scaled(&self, unit: i128) -> i64 {
         let rounded = self.nanos / unit + (self.nanos % unit).signum();
         i64::try_from(rounded).unwrap_or(if rounded < 0 { i64::MIN } else { i64::MAX })
     }
+}
+
+fn cap(nanos: i128) -> i128 {
+    nanos.clamp(-MAX, MAX)
 }
 
 enum Scale {

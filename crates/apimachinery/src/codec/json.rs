@@ -24,7 +24,10 @@ pub enum JsonError {
     Syntax(#[from] serde_json::Error),
 }
 
-/// Decodes one JSON document. Nesting is limited to 128 levels, the number of bytes by the caller.
+/// The most levels of lists and maps in a document, so that whatever walks it later is safe too.
+pub const MAX_DEPTH: usize = 128;
+
+/// Decodes one JSON document. Nesting is limited to [`MAX_DEPTH`], the number of bytes by the caller.
 pub fn decode(bytes: &[u8]) -> Result<Parsed, JsonError> {
     let mut reader = serde_json::Deserializer::from_slice(bytes);
     let parsed = parse(&mut reader)?;
@@ -43,7 +46,16 @@ pub(super) fn parse<'de, D: Deserializer<'de>>(reader: D) -> Result<Parsed, D::E
 #[derive(Default)]
 struct Keys {
     path: String,
+    depth: usize,
     duplicates: Vec<Problem>,
+}
+
+impl Keys {
+    /// One level deeper. YAML's aliases can nest deeper than the text does, hence the count here.
+    fn enter<E: serde::de::Error>(&mut self) -> Result<(), E> {
+        self.depth += 1;
+        if self.depth > MAX_DEPTH { Err(E::custom("the document nests too deeply")) } else { Ok(()) }
+    }
 }
 
 struct Node<'k>(&'k mut Keys);
@@ -101,6 +113,7 @@ impl<'de> Visitor<'de> for Node<'_> {
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
         let keys = self.0;
+        keys.enter()?;
         let length = keys.path.len();
         let mut list = Vec::new();
         loop {
@@ -110,13 +123,17 @@ impl<'de> Visitor<'de> for Node<'_> {
             keys.path.truncate(length);
             match item {
                 Some(item) => list.push(item),
-                None => return Ok(Value::Array(list)),
+                None => {
+                    keys.depth -= 1;
+                    return Ok(Value::Array(list));
+                }
             }
         }
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Value, A::Error> {
         let keys = self.0;
+        keys.enter()?;
         let length = keys.path.len();
         let mut map = Map::new();
         while let Some(key) = entries.next_key::<String>()? {
@@ -131,6 +148,7 @@ impl<'de> Visitor<'de> for Node<'_> {
             keys.path.truncate(length);
             map.insert(key, value);
         }
+        keys.depth -= 1;
         Ok(Value::Object(map))
     }
 }

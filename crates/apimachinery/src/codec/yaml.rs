@@ -145,8 +145,12 @@ mod tests {
             let list = vec![format!("*a{}", level - 1); 10].join(", ");
             bomb.push_str(&format!("a{level}: &a{level} [{list}]\n"));
         }
+        let mut tower = String::from("a0: &a0 [x]\n");
+        for level in 1..300 {
+            tower.push_str(&format!("a{level}: &a{level} [*a{}]\n", level - 1));
+        }
         let deep = "[".repeat(5000);
-        for text in ["a: [", "a: b: c", "a: *missing", bomb.as_str(), deep.as_str()] {
+        for text in ["a: [", "a: b: c", tower.as_str(), "a: *missing", bomb.as_str(), deep.as_str()] {
             let error = decode(text.as_bytes()).expect_err("refused").to_string();
             assert!(error.starts_with("error converting YAML to JSON: yaml: "), "{error}");
         }

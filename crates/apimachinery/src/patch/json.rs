@@ -9,6 +9,10 @@ pub const MAX_OPERATIONS: usize = 10_000;
 /// The most bytes that copy operations may add, together (upstream: `jsonpatch.AccumulatedCopySizeLimit`).
 const MAX_COPIED_BYTES: usize = 3 * 1024 * 1024;
 
+/// The most levels of lists and maps that a patched document may have: copies into themselves could otherwise
+/// make it so deep that nothing can walk it.
+const MAX_DEPTH: usize = crate::codec::json::MAX_DEPTH;
+
 /// Why a patch cannot be read or applied.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum JsonPatchError {
@@ -26,6 +30,9 @@ pub enum JsonPatchError {
         "Unable to complete the copy, the accumulated size increase of copy is {0}, exceeding the limit {MAX_COPIED_BYTES}"
     )]
     TooLarge(usize),
+    /// A value at a place where the document would nest too deeply.
+    #[error("Unable to write path {0}, the document would exceed the limit of {MAX_DEPTH} nested levels")]
+    TooDeep(String),
 }
 
 /// A patch: operations in their order.
@@ -163,7 +170,20 @@ fn index(token: &str, length: usize) -> Option<usize> {
     }
 }
 
+fn check_depth(path: &str, value: &Value) -> Result<(), JsonPatchError> {
+    fn depth(value: &Value) -> usize {
+        match value {
+            Value::Array(list) => 1 + list.iter().map(depth).max().unwrap_or_default(),
+            Value::Object(map) => 1 + map.values().map(depth).max().unwrap_or_default(),
+            _ => 0,
+        }
+    }
+    let above = path.bytes().filter(|byte| *byte == b'/').count();
+    if above + depth(value) > MAX_DEPTH { Err(JsonPatchError::TooDeep(path.to_owned())) } else { Ok(()) }
+}
+
 fn add(document: &mut Value, path: &str, value: Value) -> Result<(), JsonPatchError> {
+    check_depth(path, &value)?;
     if path.is_empty() {
         *document = value;
         return Ok(());
@@ -212,6 +232,7 @@ fn remove(document: &mut Value, path: &str, operation: &str) -> Result<Value, Js
 }
 
 fn replace(document: &mut Value, path: &str, value: Value) -> Result<(), JsonPatchError> {
+    check_depth(path, &value)?;
     if path.is_empty() {
         *document = value;
         return Ok(());
@@ -334,5 +355,9 @@ mod tests {
             (0..100).map(|index| json!({"op": "copy", "from": "/a", "path": format!("/{index}")})).collect();
         let error = run(json!({"a": long}), patch.into()).expect_err("too large");
         assert!(matches!(error, JsonPatchError::TooLarge(_)));
+        let patch: Vec<Value> = (0..500)
+            .map(|depth| json!({"op": "copy", "from": "", "path": format!("{}/a", "/a".repeat(depth))}))
+            .collect();
+        assert!(matches!(run(json!({}), patch.into()), Err(JsonPatchError::TooDeep(_))));
     }
 }
