@@ -6,6 +6,7 @@
 
 pub mod conntrack;
 pub mod message;
+pub mod names;
 pub mod netns;
 pub mod nft;
 pub mod route;

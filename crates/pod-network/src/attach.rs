@@ -1,13 +1,13 @@
 //! One pod's link: three round trips to the kernel, of which one makes the pair in both namespaces.
 
 use std::fs::File;
-use std::hash::Hasher;
 use std::net::Ipv4Addr;
 use std::os::fd::AsRawFd;
 use std::path::Path;
 
 use ipnet::Ipv4Net;
 use netlink::Socket;
+use netlink::names::stable_hash;
 use netlink::route::{self, Changes, Mac, PortOptions, Tolerate, VethPair};
 
 use crate::{Error, PodAddress};
@@ -33,9 +33,7 @@ pub(crate) fn mac_of(ip: Ipv4Addr) -> Mac {
 
 /// The name of a pod's link on the node.
 pub(crate) fn link_name(uid: &str) -> String {
-    let mut hasher = Fnv(0xcbf2_9ce4_8422_2325);
-    hasher.write(uid.as_bytes());
-    let digits = format!("{:016x}", hasher.finish());
+    let digits = format!("{:016x}", stable_hash(uid.as_bytes()));
     format!("{PREFIX}{}", &digits[digits.len() - HASH_DIGITS..])
 }
 
@@ -44,21 +42,6 @@ pub(crate) fn is_pod_link(name: &str) -> bool {
     name.strip_prefix(PREFIX).is_some_and(|rest| {
         rest.len() == HASH_DIGITS && rest.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte))
     })
-}
-
-/// FNV-1a: the same in every version of Kaji, which the standard hasher does not promise.
-struct Fnv(u64);
-
-impl Hasher for Fnv {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        for byte in bytes {
-            self.0 = (self.0 ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
-        }
-    }
 }
 
 /// Connects the namespace at `netns`; mends a link that was left half made.
@@ -70,7 +53,8 @@ pub(crate) fn attach(port: &Port<'_>, netns: &Path, address: &PodAddress) -> Res
     let mut inside = inside.map_err(failed)??;
 
     let made = make_pair(&mut here, port, &namespace, address);
-    let existed = matches!(&made, Err(Error::Netlink(err)) if err.errno() == Some(libc_eexist()));
+    let existed =
+        matches!(&made, Err(Error::Netlink(err)) if err.errno() == Some(rustix::io::Errno::EXIST.raw_os_error()));
     if !existed {
         made?;
     } else if route::link(&mut inside, POD_LINK)?.is_none() {
@@ -86,10 +70,6 @@ pub(crate) fn attach(port: &Port<'_>, netns: &Path, address: &PodAddress) -> Res
     changes.without_link_local(port.name);
     changes.set_up(port.name);
     Ok(changes.apply(&mut here)?)
-}
-
-fn libc_eexist() -> i32 {
-    rustix::io::Errno::EXIST.raw_os_error()
 }
 
 fn make_pair(here: &mut Socket, port: &Port<'_>, namespace: &File, address: &PodAddress) -> Result<(), Error> {

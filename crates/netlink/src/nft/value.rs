@@ -166,7 +166,7 @@ impl fmt::Display for Tuple {
 }
 
 /// What becomes of a packet.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Verdict {
     /// It passes this hook.
     Accept,
@@ -193,7 +193,7 @@ impl fmt::Display for Verdict {
 }
 
 /// What a map's key leads to.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Datum {
     /// A verdict.
     Verdict(Verdict),
