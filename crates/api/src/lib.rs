@@ -9,6 +9,7 @@ pub mod catalogue;
 mod check;
 mod columns;
 mod json;
+pub mod openapi;
 pub mod schemas;
 mod strategy;
 

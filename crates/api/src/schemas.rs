@@ -12,7 +12,10 @@ use std::sync::LazyLock;
 use apimachinery::GroupVersionKind;
 use apimachinery::schema::{NodeId, SchemaSet};
 
+mod names;
 mod table;
+
+pub use names::{full_name, short_name};
 
 /// The schemas of the built-in kinds.
 pub static SCHEMAS: LazyLock<Schemas> =
@@ -36,34 +39,6 @@ impl Schemas {
     pub fn kinds(&self) -> impl Iterator<Item = (&GroupVersionKind, NodeId)> {
         self.kinds.iter().map(|(kind, node)| (kind, *node))
     }
-}
-
-/// Prefixes of definition names that the table writes shorter.
-const PREFIXES: &[(&str, &str)] = &[
-    ("meta.v1.", "io.k8s.apimachinery.pkg.apis.meta.v1."),
-    ("resource.Quantity", "io.k8s.apimachinery.pkg.api.resource.Quantity"),
-    ("intstr.", "io.k8s.apimachinery.pkg.util.intstr."),
-    ("runtime.", "io.k8s.apimachinery.pkg.runtime."),
-    ("version.", "io.k8s.apimachinery.pkg.version."),
-    ("apiextensions.v1.", "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1."),
-    ("apiregistration.v1.", "io.k8s.kube-aggregator.pkg.apis.apiregistration.v1."),
-    ("", "io.k8s.api."),
-];
-
-/// `io.k8s.api.core.v1.Pod` as the table writes it, `core.v1.Pod`.
-pub fn short_name(full: &str) -> String {
-    PREFIXES
-        .iter()
-        .find_map(|(short, long)| Some(format!("{short}{}", full.strip_prefix(long)?)))
-        .unwrap_or_else(|| full.to_owned())
-}
-
-/// `core.v1.Pod` as OpenAPI names it, `io.k8s.api.core.v1.Pod`.
-pub fn full_name(short: &str) -> String {
-    PREFIXES
-        .iter()
-        .find_map(|(prefix, long)| Some(format!("{long}{}", short.strip_prefix(prefix)?)))
-        .unwrap_or_else(|| short.to_owned())
 }
 
 #[cfg(test)]
