@@ -126,11 +126,8 @@ mod tests {
 
     #[test]
     fn lines_are_put_together_stream_by_stream() {
-        let text = written(&[
-            (Stream::Stdout, b"one\ntw"),
-            (Stream::Stderr, b"oops\n"),
-            (Stream::Stdout, b"o\n\nlast"),
-        ]);
+        let text =
+            written(&[(Stream::Stdout, b"one\ntw"), (Stream::Stderr, b"oops\n"), (Stream::Stdout, b"o\n\nlast")]);
         let lines: Vec<&str> = text.lines().map(|line| &line["2026-01-02T03:04:05.000000006Z ".len()..]).collect();
         assert_eq!(lines, ["stdout F one", "stderr F oops", "stdout F two", "stdout F ", "stdout P last"]);
         assert!(text.starts_with("2026-01-02T03:04:05.000000006Z stdout F one\n"), "{text}");

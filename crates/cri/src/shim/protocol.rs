@@ -11,8 +11,8 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 
 use rustix::net::{
-    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, recvmsg,
-    sendmsg,
+    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags,
+    recvmsg, sendmsg,
 };
 use serde::{Deserialize, Serialize};
 
@@ -212,6 +212,16 @@ impl Incoming {
         }
         self.bytes.extend_from_slice(&buffer[..received.bytes]);
         Ok(received.bytes)
+    }
+
+    /// What came so far.
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// The first descriptor that came, whatever the bytes said.
+    pub fn take_fd(&mut self) -> Option<OwnedFd> {
+        self.fds.pop()
     }
 
     /// The next whole message, with every descriptor that came so far.
