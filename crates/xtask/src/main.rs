@@ -13,8 +13,15 @@ fn main() -> anyhow::Result<()> {
         ["schemas", definitions] => {
             schemas::write(Path::new(definitions), &table_path()).context("write the schema table")
         }
-        _ => bail!("usage: cargo run -p xtask -- schemas DEFINITIONS.json"),
+        ["openapi", "v2"] => print(&api::openapi::v2(&api::RESOURCES, &api::SCHEMAS)),
+        ["openapi", group, version] => print(&api::openapi::v3(group, version, &api::RESOURCES, &api::SCHEMAS)),
+        _ => bail!("usage: cargo run -p xtask -- schemas DEFINITIONS.json | openapi v2 | openapi GROUP VERSION"),
     }
+}
+
+fn print(document: &[u8]) -> anyhow::Result<()> {
+    use std::io::Write;
+    std::io::stdout().write_all(document).context("write to stdout")
 }
 
 fn table_path() -> std::path::PathBuf {
