@@ -121,8 +121,9 @@ impl Question<'_> {
             ["dns-version"] => self.if_type(RecordType::TXT, || RData::TXT(TXT::new(vec![SPECIFICATION.to_owned()]))),
             ["ns", "dns"] => Answer::of(self.addresses(self.name, self.zone.servers.iter().copied())),
             ["svc" | "pod" | "dns"] => Answer::NoData,
-            [namespace, "svc" | "pod"] if self.zone.has_namespace(namespace) => Answer::NoData,
-            [address, namespace, "pod"] if self.zone.has_namespace(namespace) => self.pod(address),
+            [_, "pod"] => Answer::NoData,
+            [address, _, "pod"] => self.pod(address),
+            [namespace, "svc"] if self.zone.has_namespace(namespace) => Answer::NoData,
             [below @ .., service, namespace, "svc"] => self.service(below, &ObjectKey::new(*namespace, *service)),
             _ => Answer::NoName,
         }
@@ -141,8 +142,9 @@ impl Question<'_> {
         }
     }
 
-    /// `10-244-0-7` in a namespace is that address, whether or not a pod has it.
-    /// upstream: CoreDNS plugin/kubernetes, option "pods insecure", which kubeadm sets.
+    /// `10-244-0-7` in a namespace is that address, whether or not a pod has it there.
+    /// upstream: CoreDNS plugin/kubernetes, option "pods insecure", which kubeadm sets; it asks for the namespace at
+    /// least, for which we would have to watch all of them.
     fn pod(&self, label: &str) -> Answer {
         let address = match label.replace('-', ".").parse::<Ipv4Addr>() {
             Ok(address) => Some(IpAddr::V4(address)),

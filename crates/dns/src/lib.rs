@@ -1,7 +1,7 @@
 //! The cluster's DNS: Services, headless Services and pods by name, everything else from the node's own resolvers.
 //!
-//! It never knows kube-proxy or pods' networks: it reads Services, EndpointSlices and Namespaces from shared informers
-//! and answers at addresses of this node, over UDP and TCP.
+//! It never knows kube-proxy or pods' networks: it reads Services and EndpointSlices from shared informers and
+//! answers at addresses of this node, over UDP and TCP.
 //!
 //! upstream: kubernetes/dns docs/specification.md (version 1.1.0), and CoreDNS's plugin kubernetes where that is silent.
 //!

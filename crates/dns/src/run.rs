@@ -8,7 +8,7 @@ use std::sync::Arc;
 use client::{Event, Informer, Informers, ObjectKey};
 use component_base::Scope;
 use ipnet::Ipv4Net;
-use k8s_openapi::api::core::v1::{Namespace, Service};
+use k8s_openapi::api::core::v1::Service;
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use netlink::Socket;
 use netlink::route::{self, Changes};
@@ -67,26 +67,20 @@ pub enum Error {
 }
 
 impl Config {
-    /// Ready to run. The informers are asked for Services, EndpointSlices and Namespaces.
+    /// Ready to run. The informers are asked for Services and EndpointSlices.
     pub fn build(self, informers: &Informers) -> Dns {
         let ours: Vec<IpAddr> = self.listen.iter().map(SocketAddr::ip).collect();
         let zone = Zone::new(&self.domain, ours.clone(), self.ttl);
         let server = Arc::new(Server::new(zone, Forwarder::new(self.resolv_conf.clone(), ours)));
         let services = informers.informer::<Service>();
         let slices = informers.informer::<EndpointSlice>();
-        let namespaces = informers.informer::<Namespace>();
-        feed(&server, &services, &slices, &namespaces);
-        Dns { config: self, server, services, slices, namespaces }
+        feed(&server, &services, &slices);
+        Dns { config: self, server, services, slices }
     }
 }
 
 /// Every change of the caches becomes one of the zone, on the reflector's own task.
-fn feed(
-    server: &Arc<Server>,
-    services: &Informer<Service>,
-    slices: &Informer<EndpointSlice>,
-    namespaces: &Informer<Namespace>,
-) {
+fn feed(server: &Arc<Server>, services: &Informer<Service>, slices: &Informer<EndpointSlice>) {
     let sink = server.clone();
     services.on_event(move |event| {
         let service = present(event);
@@ -96,11 +90,6 @@ fn feed(
     slices.on_event(move |event| {
         let slice = present(event);
         sink.zone.write().set_slice(ObjectKey::of(&**event.object()), slice.and_then(SliceRecord::of));
-    });
-    let sink = server.clone();
-    namespaces.on_event(move |event| {
-        let name = event.object().metadata.name.as_deref().unwrap_or_default();
-        sink.zone.write().set_namespace(name, present(event).is_some());
     });
 }
 
@@ -118,12 +107,18 @@ pub struct Dns {
     server: Arc<Server>,
     services: Informer<Service>,
     slices: Informer<EndpointSlice>,
-    namespaces: Informer<Namespace>,
 }
 
 impl Dns {
-    /// Takes the addresses and serves until the scope ends.
+    /// Serves until the scope ends.
     pub async fn run(self, scope: Scope) -> Result<(), Error> {
+        self.start(&scope).await?;
+        scope.cancelled().await;
+        Ok(())
+    }
+
+    /// Takes the addresses and listens; what it then does ends with the scope.
+    pub async fn start(self, scope: &Scope) -> Result<(), Error> {
         let config = self.config.clone();
         spawn_blocking(move || ensure_addresses(&config)).await.map_err(|_| Error::CutOff)??;
         for address in &self.config.listen {
@@ -133,18 +128,16 @@ impl Dns {
             scope.spawn("dns/udp", self.server.clone().serve_udp(udp, scope.clone()));
             scope.spawn("dns/tcp", self.server.clone().serve_tcp(tcp, scope.clone()));
         }
-        tokio::select! {
-            () = scope.cancelled() => return Ok(()),
-            () = self.synced() => self.server.set_synced(),
-        }
-        scope.cancelled().await;
+        scope.spawn("dns/synced", async move {
+            self.synced().await;
+            self.server.set_synced();
+        });
         Ok(())
     }
 
     async fn synced(&self) {
         self.services.synced().await;
         self.slices.synced().await;
-        self.namespaces.synced().await;
     }
 }
 

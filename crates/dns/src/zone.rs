@@ -1,8 +1,8 @@
-//! What the zone knows: Services, their endpoints, namespaces, and who has which address.
+//! What the zone knows: Services, their endpoints, and who has which address.
 //!
 //! Pure. Each object is kept in the few words that answers are made of.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 
 use client::ObjectKey;
@@ -142,7 +142,8 @@ pub struct Zone {
     pub(crate) servers: Vec<IpAddr>,
     /// How long answers may be kept.
     pub(crate) ttl: u32,
-    namespaces: HashSet<String>,
+    /// How many Services each namespace has.
+    namespaces: HashMap<String, usize>,
     services: HashMap<ObjectKey, ServiceRecord>,
     slices: HashMap<ObjectKey, BTreeMap<String, SliceRecord>>,
     /// The Service of each slice, to find what a changed slice was part of.
@@ -158,20 +159,11 @@ impl Zone {
             domain: labels.map(str::to_ascii_lowercase).collect(),
             servers,
             ttl,
-            namespaces: HashSet::new(),
+            namespaces: HashMap::new(),
             services: HashMap::new(),
             slices: HashMap::new(),
             slice_owners: HashMap::new(),
             owners: HashMap::new(),
-        }
-    }
-
-    /// A namespace is there, or gone.
-    pub fn set_namespace(&mut self, name: &str, exists: bool) {
-        if exists {
-            self.namespaces.insert(name.to_owned());
-        } else {
-            self.namespaces.remove(name);
         }
     }
 
@@ -181,6 +173,7 @@ impl Zone {
             Some(record) => self.services.insert(key.clone(), record.clone()),
             None => self.services.remove(&key),
         };
+        self.count(&key.namespace, old.is_some(), record.is_some());
         let addresses = |record: &Option<ServiceRecord>| match record {
             Some(ServiceRecord { target: Target::Addresses(addresses), .. }) => addresses.clone(),
             _ => Vec::new(),
@@ -215,8 +208,9 @@ impl Zone {
         self.slices.entry(record.service.clone()).or_default().insert(key.name, record);
     }
 
+    /// Whether names exist below a namespace's.
     pub(crate) fn has_namespace(&self, name: &str) -> bool {
-        self.namespaces.contains(name)
+        self.namespaces.contains_key(name)
     }
 
     pub(crate) fn service(&self, key: &ObjectKey) -> Option<&ServiceRecord> {
@@ -230,6 +224,21 @@ impl Zone {
 
     pub(crate) fn owners(&self, address: IpAddr) -> &[Owner] {
         self.owners.get(&address).map_or(&[], Vec::as_slice)
+    }
+
+    fn count(&mut self, namespace: &str, before: bool, after: bool) {
+        match (before, after) {
+            (false, true) => *self.namespaces.entry(namespace.to_owned()).or_default() += 1,
+            (true, false) => {
+                if let Some(services) = self.namespaces.get_mut(namespace) {
+                    *services -= 1;
+                    if *services == 0 {
+                        self.namespaces.remove(namespace);
+                    }
+                }
+            }
+            _ => {}
+        }
     }
 
     fn own(&mut self, address: IpAddr, owner: Owner) {

@@ -8,6 +8,7 @@ use ipnet::Ipv4Net;
 use netlink::nft::{Chain, Field, Hook, HookKind, Kind, Name, Rule, Set, SetKind, Table, TableId};
 
 use crate::NodeView;
+use crate::fragment::tries;
 
 /// The mark that upstream gives to packets to be masqueraded.
 pub(crate) const MASQUERADE_MARK: u32 = 0x4000;
@@ -100,12 +101,7 @@ impl Balancer {
             Balancing::Internal => masquerade_from_outside(node),
             Balancing::External | Balancing::NodePort => masquerade(),
         };
-        let mut rules = vec![mark, pick(self.endpoints)];
-        if self.endpoints > 1 {
-            // A packet that found this chain before an update and the map after it may have picked an entry that is
-            // no more. Entry 0 is there as long as there is any.
-            rules.push(pick(1));
-        }
+        let rules = [mark].into_iter().chain(tries(self.endpoints).map(pick)).collect();
         Chain { hook: None, rules }
     }
 }

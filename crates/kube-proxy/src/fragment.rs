@@ -111,6 +111,14 @@ pub fn desired(
     fragment
 }
 
+/// Among how many entries to pick: all, and if that entry went in this very moment, the first.
+///
+/// A packet that found its chain before an update and looks into the map after it may pick an entry that is no more.
+/// Entry 0 is there as long as there is any.
+pub(crate) fn tries(count: u32) -> impl Iterator<Item = u32> {
+    [count].into_iter().chain((count > 1).then_some(1))
+}
+
 struct PortBuilder<'a> {
     identity: String,
     service: &'a ServiceInfo,
@@ -232,7 +240,7 @@ impl PortBuilder<'_> {
                     let datum = Datum::Values(Tuple::endpoint(endpoint.address));
                     fragment.elements.insert(index(at), Some(datum));
                 }
-                rules.extend([count, 1].map(|among| Rule::new().dnat_from(&[Field::Random(among)], map.clone())));
+                rules.extend(tries(count).map(|among| Rule::new().dnat_from(&[Field::Random(among)], map.clone())));
             }
             Some(timeout) => {
                 let kind = SetKind::VerdictMap;
@@ -242,7 +250,7 @@ impl PortBuilder<'_> {
                     rules.push(Rule::new().key_in(&[Field::SourceAddress], recent).goto(chain.clone()));
                     fragment.elements.insert(index(at), Some(Datum::Verdict(Verdict::Goto(chain))));
                 }
-                rules.extend([count, 1].map(|among| Rule::new().verdict_of(&[Field::Random(among)], map.clone())));
+                rules.extend(tries(count).map(|among| Rule::new().verdict_of(&[Field::Random(among)], map.clone())));
             }
         }
         self.own_chain(fragment, prefix, rules)

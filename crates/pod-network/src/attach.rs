@@ -49,7 +49,10 @@ pub(crate) fn attach(port: &Port<'_>, netns: &Path, address: &PodAddress) -> Res
     let failed = |err| Error::Namespace { path: netns.to_owned(), err };
     let namespace = File::open(netns).map_err(failed)?;
     let mut here = Socket::route()?;
-    let inside = netlink::netns::run(netns, || Ok(Socket::route()));
+    let inside = netlink::netns::run(netns, || {
+        relax_privileges();
+        Ok(Socket::route())
+    });
     let mut inside = inside.map_err(failed)??;
 
     let made = make_pair(&mut here, port, &namespace, address);
@@ -70,6 +73,17 @@ pub(crate) fn attach(port: &Port<'_>, netns: &Path, address: &PodAddress) -> Res
     changes.without_link_local(port.name);
     changes.set_up(port.name);
     Ok(changes.apply(&mut here)?)
+}
+
+/// Containers may bind every port and send pings without being root, for the namespace is the pod's alone.
+///
+/// upstream: containerd's defaults `enable_unprivileged_ports` and `enable_unprivileged_icmp`
+fn relax_privileges() {
+    for (setting, value) in [("ip_unprivileged_port_start", "0"), ("ping_group_range", "0 2147483647")] {
+        if let Err(err) = std::fs::write(format!("/proc/sys/net/ipv4/{setting}"), value) {
+            tracing::debug!(setting, error = %err, "a pod keeps the kernel's default");
+        }
+    }
 }
 
 fn make_pair(here: &mut Socket, port: &Port<'_>, namespace: &File, address: &PodAddress) -> Result<(), Error> {

@@ -175,3 +175,14 @@ fn host_ports_lead_to_their_pod() {
         }
     });
 }
+
+#[test]
+fn a_pod_needs_no_root_for_low_ports() {
+    on_a_node(|network, _| async move {
+        let a = network.create_netns("a").await.expect("a");
+        network.attach("uid-a", &a, &[]).await.expect("a is attached");
+        let first = netns::run(&a, || std::fs::read_to_string("/proc/sys/net/ipv4/ip_unprivileged_port_start"));
+        assert_eq!(first.expect("the setting is there").trim(), "0");
+        network.delete_netns("a").await.expect("it was made here");
+    });
+}

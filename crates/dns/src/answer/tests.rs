@@ -43,7 +43,6 @@ fn slice(service: &str, endpoints: &[(&str, Option<&str>, bool)]) -> (ObjectKey,
 
 pub(crate) fn zone() -> Zone {
     let mut zone = Zone::new("cluster.local", vec![Ipv4Addr::new(10, 96, 0, 10).into()], 30);
-    zone.set_namespace("default", true);
     let mut add = |(key, record)| zone.set_service(key, record);
     add(service(
         "web",
@@ -224,7 +223,7 @@ fn pods_by_their_address() {
         &zone(),
         "A/10-244-0-7.default.pod.cluster.local AAAA/10-244-0-7.default.pod.cluster.local
          AAAA/fd00--7.default.pod.cluster.local A/10-244-0.default.pod.cluster.local
-         A/10-244-0-7.absent.pod.cluster.local A/default.pod.cluster.local",
+         A/default.pod.cluster.local",
         expect![[r#"
             A/10-244-0-7.default.pod.cluster.local
             10-244-0-7.default.pod.cluster.local. 30 IN A 10.244.0.7
@@ -236,9 +235,6 @@ fn pods_by_their_address() {
             fd00--7.default.pod.cluster.local. 30 IN AAAA fd00::7
 
             A/10-244-0.default.pod.cluster.local
-            NoName
-
-            A/10-244-0-7.absent.pod.cluster.local
             NoName
 
             A/default.pod.cluster.local
@@ -325,7 +321,10 @@ fn addresses_by_their_owners() {
 
 #[test]
 fn names_of_others_are_not_answered() {
-    check(&zone(), "A/www.example.com A/local A/xcluster.local A/cluster.local.example.com", expect![[r#"
+    check(
+        &zone(),
+        "A/www.example.com A/local A/xcluster.local A/cluster.local.example.com",
+        expect![[r#"
         A/www.example.com
         NotOurs
 
@@ -338,7 +337,8 @@ fn names_of_others_are_not_answered() {
         A/cluster.local.example.com
         NotOurs
 
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
@@ -348,7 +348,6 @@ fn what_goes_is_forgotten() {
         zone.set_service(ObjectKey::new("default", name), None);
         zone.set_slice(ObjectKey::new("default", format!("{name}-1")), None);
     }
-    zone.set_namespace("default", false);
     check(
         &zone,
         "A/web.default.svc.cluster.local A/db-0.db.default.svc.cluster.local PTR/1.1.96.10.in-addr.arpa

@@ -211,7 +211,6 @@ fn affinity_has_chains_of_its_own_that_keep_their_clients() {
             add element service-ips { 10.96.0.1 . tcp . 80 : goto service-D43CCDAC-default/web/tcp/http }
             add rule cluster-D43CCDAC-default/web/tcp/http ip saddr @affinity-60-9E572F56-default/web/tcp/http__10.244.0.2/8080 goto endpoint-9E572F56-default/web/tcp/http__10.244.0.2/8080
             add rule cluster-D43CCDAC-default/web/tcp/http numgen random mod 1 vmap @cluster-picks-D43CCDAC-default/web/tcp/http
-            add rule cluster-D43CCDAC-default/web/tcp/http numgen random mod 1 vmap @cluster-picks-D43CCDAC-default/web/tcp/http
             add rule endpoint-9E572F56-default/web/tcp/http__10.244.0.2/8080 update @affinity-60-9E572F56-default/web/tcp/http__10.244.0.2/8080 { ip saddr }
             add rule endpoint-9E572F56-default/web/tcp/http__10.244.0.2/8080 dnat to 10.244.0.2:8080
             add rule service-D43CCDAC-default/web/tcp/http ip saddr != 10.244.0.0/16 meta mark set meta mark | 0x4000
@@ -220,7 +219,9 @@ fn affinity_has_chains_of_its_own_that_keep_their_clients() {
     );
     // Another endpoint: the set of the first, and so its clients, stay.
     proxier.set_slice(key("web-1"), Some(slice("web", &[(2, 'r'), (3, 'r')])));
-    check(&mut proxier, expect![[r#"
+    check(
+        &mut proxier,
+        expect![[r#"
         add set { ipv4_addr timeout 60s } as affinity-60-39FB28A8-default/web/tcp/http__10.244.0.3/8080
         add chain endpoint-39FB28A8-default/web/tcp/http__10.244.0.3/8080
         flush chain cluster-D43CCDAC-default/web/tcp/http
@@ -231,20 +232,23 @@ fn affinity_has_chains_of_its_own_that_keep_their_clients() {
         add rule cluster-D43CCDAC-default/web/tcp/http numgen random mod 1 vmap @cluster-picks-D43CCDAC-default/web/tcp/http
         add rule endpoint-39FB28A8-default/web/tcp/http__10.244.0.3/8080 update @affinity-60-39FB28A8-default/web/tcp/http__10.244.0.3/8080 { ip saddr }
         add rule endpoint-39FB28A8-default/web/tcp/http__10.244.0.3/8080 dnat to 10.244.0.3:8080
-    "#]]);
+    "#]],
+    );
     proxier.set_slice(key("web-1"), Some(slice("web", &[(3, 'r')])));
-    check(&mut proxier, expect![[r#"
-        flush chain cluster-D43CCDAC-default/web/tcp/http
-        flush chain endpoint-9E572F56-default/web/tcp/http__10.244.0.2/8080
-        delete element cluster-picks-D43CCDAC-default/web/tcp/http { 0 }
-        delete element cluster-picks-D43CCDAC-default/web/tcp/http { 1 }
-        add element cluster-picks-D43CCDAC-default/web/tcp/http { 0 : goto endpoint-39FB28A8-default/web/tcp/http__10.244.0.3/8080 }
-        add rule cluster-D43CCDAC-default/web/tcp/http ip saddr @affinity-60-39FB28A8-default/web/tcp/http__10.244.0.3/8080 goto endpoint-39FB28A8-default/web/tcp/http__10.244.0.3/8080
-        add rule cluster-D43CCDAC-default/web/tcp/http numgen random mod 1 vmap @cluster-picks-D43CCDAC-default/web/tcp/http
-        add rule cluster-D43CCDAC-default/web/tcp/http numgen random mod 1 vmap @cluster-picks-D43CCDAC-default/web/tcp/http
-        delete set affinity-60-9E572F56-default/web/tcp/http__10.244.0.2/8080
-        delete chain endpoint-9E572F56-default/web/tcp/http__10.244.0.2/8080
-    "#]]);
+    check(
+        &mut proxier,
+        expect![[r#"
+            flush chain cluster-D43CCDAC-default/web/tcp/http
+            flush chain endpoint-9E572F56-default/web/tcp/http__10.244.0.2/8080
+            delete element cluster-picks-D43CCDAC-default/web/tcp/http { 0 }
+            delete element cluster-picks-D43CCDAC-default/web/tcp/http { 1 }
+            add element cluster-picks-D43CCDAC-default/web/tcp/http { 0 : goto endpoint-39FB28A8-default/web/tcp/http__10.244.0.3/8080 }
+            add rule cluster-D43CCDAC-default/web/tcp/http ip saddr @affinity-60-39FB28A8-default/web/tcp/http__10.244.0.3/8080 goto endpoint-39FB28A8-default/web/tcp/http__10.244.0.3/8080
+            add rule cluster-D43CCDAC-default/web/tcp/http numgen random mod 1 vmap @cluster-picks-D43CCDAC-default/web/tcp/http
+            delete set affinity-60-9E572F56-default/web/tcp/http__10.244.0.2/8080
+            delete chain endpoint-9E572F56-default/web/tcp/http__10.244.0.2/8080
+        "#]],
+    );
 }
 
 #[test]
@@ -254,59 +258,66 @@ fn a_local_policy_keeps_the_client_address_and_the_endpoints_of_this_node() {
     web.external = TrafficPolicy::Local;
     let mut proxier = with_web(service(1), &[(2, 'h'), (3, 'r')]);
     proxier.set_service(key("web"), Some(web.clone()));
-    check(&mut proxier, expect![[r#"
-        add map { mark : ipv4_addr . inet_service } as cluster-endpoints-D43CCDAC-default/web/tcp/http
-        add map { mark : ipv4_addr . inet_service } as local-endpoints-D43CCDAC-default/web/tcp/http
-        add chain cluster-D43CCDAC-default/web/tcp/http
-        add chain external-D43CCDAC-default/web/tcp/http
-        add chain local-D43CCDAC-default/web/tcp/http
-        add element cluster-endpoints-D43CCDAC-default/web/tcp/http { 0 : 10.244.0.2 . 8080 }
-        add element cluster-endpoints-D43CCDAC-default/web/tcp/http { 1 : 10.244.0.3 . 8080 }
-        add element local-endpoints-D43CCDAC-default/web/tcp/http { 0 : 10.244.0.2 . 8080 }
-        add element service-nodeports { tcp . 30599 : goto external-D43CCDAC-default/web/tcp/http }
-        add rule cluster-D43CCDAC-default/web/tcp/http dnat ip to numgen random mod 2 map @cluster-endpoints-D43CCDAC-default/web/tcp/http
-        add rule cluster-D43CCDAC-default/web/tcp/http dnat ip to numgen random mod 1 map @cluster-endpoints-D43CCDAC-default/web/tcp/http
-        add rule external-D43CCDAC-default/web/tcp/http ip saddr 10.244.0.0/16 goto cluster-D43CCDAC-default/web/tcp/http
-        add rule external-D43CCDAC-default/web/tcp/http fib saddr type local meta mark set meta mark | 0x4000
-        add rule external-D43CCDAC-default/web/tcp/http fib saddr type local goto cluster-D43CCDAC-default/web/tcp/http
-        add rule external-D43CCDAC-default/web/tcp/http goto local-D43CCDAC-default/web/tcp/http
-        add rule local-D43CCDAC-default/web/tcp/http dnat ip to numgen random mod 1 map @local-endpoints-D43CCDAC-default/web/tcp/http
-        add rule local-D43CCDAC-default/web/tcp/http dnat ip to numgen random mod 1 map @local-endpoints-D43CCDAC-default/web/tcp/http
-    "#]]);
+    check(
+        &mut proxier,
+        expect![[r#"
+            add map { mark : ipv4_addr . inet_service } as cluster-endpoints-D43CCDAC-default/web/tcp/http
+            add map { mark : ipv4_addr . inet_service } as local-endpoints-D43CCDAC-default/web/tcp/http
+            add chain cluster-D43CCDAC-default/web/tcp/http
+            add chain external-D43CCDAC-default/web/tcp/http
+            add chain local-D43CCDAC-default/web/tcp/http
+            add element cluster-endpoints-D43CCDAC-default/web/tcp/http { 0 : 10.244.0.2 . 8080 }
+            add element cluster-endpoints-D43CCDAC-default/web/tcp/http { 1 : 10.244.0.3 . 8080 }
+            add element local-endpoints-D43CCDAC-default/web/tcp/http { 0 : 10.244.0.2 . 8080 }
+            add element service-nodeports { tcp . 30599 : goto external-D43CCDAC-default/web/tcp/http }
+            add rule cluster-D43CCDAC-default/web/tcp/http dnat ip to numgen random mod 2 map @cluster-endpoints-D43CCDAC-default/web/tcp/http
+            add rule cluster-D43CCDAC-default/web/tcp/http dnat ip to numgen random mod 1 map @cluster-endpoints-D43CCDAC-default/web/tcp/http
+            add rule external-D43CCDAC-default/web/tcp/http ip saddr 10.244.0.0/16 goto cluster-D43CCDAC-default/web/tcp/http
+            add rule external-D43CCDAC-default/web/tcp/http fib saddr type local meta mark set meta mark | 0x4000
+            add rule external-D43CCDAC-default/web/tcp/http fib saddr type local goto cluster-D43CCDAC-default/web/tcp/http
+            add rule external-D43CCDAC-default/web/tcp/http goto local-D43CCDAC-default/web/tcp/http
+            add rule local-D43CCDAC-default/web/tcp/http dnat ip to numgen random mod 1 map @local-endpoints-D43CCDAC-default/web/tcp/http
+        "#]],
+    );
     // No endpoint here any more: from outside it is dropped, from inside it goes on.
     proxier.set_slice(key("web-1"), Some(slice("web", &[(3, 'r')])));
-    check(&mut proxier, expect![[r#"
-        add chain lb-1
-        add rule lb-1 ip saddr != 10.244.0.0/16 meta mark set meta mark | 0x4000
-        add rule lb-1 dnat ip to ip daddr . meta l4proto . th dport . numgen random mod 1 map @endpoints
-        flush chain cluster-D43CCDAC-default/web/tcp/http
-        flush chain external-D43CCDAC-default/web/tcp/http
-        flush chain local-D43CCDAC-default/web/tcp/http
-        delete element cluster-endpoints-D43CCDAC-default/web/tcp/http { 0 }
-        delete element cluster-endpoints-D43CCDAC-default/web/tcp/http { 1 }
-        delete element endpoints { 10.96.0.1 . tcp . 80 . 0 }
-        delete element endpoints { 10.96.0.1 . tcp . 80 . 1 }
-        delete element hairpin-connections { 10.244.0.2 . 10.244.0.2 }
-        delete element service-ips { 10.96.0.1 . tcp . 80 }
-        add element cluster-endpoints-D43CCDAC-default/web/tcp/http { 0 : 10.244.0.3 . 8080 }
-        add element endpoints { 10.96.0.1 . tcp . 80 . 0 : 10.244.0.3 . 8080 }
-        add element service-ips { 10.96.0.1 . tcp . 80 : goto lb-1 }
-        add rule cluster-D43CCDAC-default/web/tcp/http dnat ip to numgen random mod 1 map @cluster-endpoints-D43CCDAC-default/web/tcp/http
-        add rule cluster-D43CCDAC-default/web/tcp/http dnat ip to numgen random mod 1 map @cluster-endpoints-D43CCDAC-default/web/tcp/http
-        add rule external-D43CCDAC-default/web/tcp/http ip saddr 10.244.0.0/16 goto cluster-D43CCDAC-default/web/tcp/http
-        add rule external-D43CCDAC-default/web/tcp/http fib saddr type local meta mark set meta mark | 0x4000
-        add rule external-D43CCDAC-default/web/tcp/http fib saddr type local goto cluster-D43CCDAC-default/web/tcp/http
-        add rule external-D43CCDAC-default/web/tcp/http drop
-        delete set local-endpoints-D43CCDAC-default/web/tcp/http
-        delete chain local-D43CCDAC-default/web/tcp/http
-    "#]]);
+    check(
+        &mut proxier,
+        expect![[r#"
+            add chain lb-1
+            add rule lb-1 ip saddr != 10.244.0.0/16 meta mark set meta mark | 0x4000
+            add rule lb-1 dnat ip to ip daddr . meta l4proto . th dport . numgen random mod 1 map @endpoints
+            flush chain cluster-D43CCDAC-default/web/tcp/http
+            flush chain external-D43CCDAC-default/web/tcp/http
+            flush chain local-D43CCDAC-default/web/tcp/http
+            delete element cluster-endpoints-D43CCDAC-default/web/tcp/http { 0 }
+            delete element cluster-endpoints-D43CCDAC-default/web/tcp/http { 1 }
+            delete element endpoints { 10.96.0.1 . tcp . 80 . 0 }
+            delete element endpoints { 10.96.0.1 . tcp . 80 . 1 }
+            delete element hairpin-connections { 10.244.0.2 . 10.244.0.2 }
+            delete element service-ips { 10.96.0.1 . tcp . 80 }
+            add element cluster-endpoints-D43CCDAC-default/web/tcp/http { 0 : 10.244.0.3 . 8080 }
+            add element endpoints { 10.96.0.1 . tcp . 80 . 0 : 10.244.0.3 . 8080 }
+            add element service-ips { 10.96.0.1 . tcp . 80 : goto lb-1 }
+            add rule cluster-D43CCDAC-default/web/tcp/http dnat ip to numgen random mod 1 map @cluster-endpoints-D43CCDAC-default/web/tcp/http
+            add rule external-D43CCDAC-default/web/tcp/http ip saddr 10.244.0.0/16 goto cluster-D43CCDAC-default/web/tcp/http
+            add rule external-D43CCDAC-default/web/tcp/http fib saddr type local meta mark set meta mark | 0x4000
+            add rule external-D43CCDAC-default/web/tcp/http fib saddr type local goto cluster-D43CCDAC-default/web/tcp/http
+            add rule external-D43CCDAC-default/web/tcp/http drop
+            delete set local-endpoints-D43CCDAC-default/web/tcp/http
+            delete chain local-D43CCDAC-default/web/tcp/http
+        "#]],
+    );
     web.internal = TrafficPolicy::Local;
     proxier.set_service(key("web"), Some(web));
-    check(&mut proxier, expect![[r#"
+    check(
+        &mut proxier,
+        expect![[r#"
         delete element endpoints { 10.96.0.1 . tcp . 80 . 0 }
         delete element service-ips { 10.96.0.1 . tcp . 80 }
         add element no-endpoint-services { 10.96.0.1 . tcp . 80 : drop }
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
@@ -316,7 +327,9 @@ fn source_ranges_stand_before_the_load_balancers_address() {
     web.source_ranges = vec!["198.51.100.0/24".parse().expect("a network")];
     let mut proxier = with_web(service(1), &[(2, 'r')]);
     proxier.set_service(key("web"), Some(web));
-    check(&mut proxier, expect![[r#"
+    check(
+        &mut proxier,
+        expect![[r#"
         add chain lb-external-1
         add rule lb-external-1 meta mark set meta mark | 0x4000
         add rule lb-external-1 dnat ip to ip daddr . meta l4proto . th dport . numgen random mod 1 map @endpoints
@@ -325,7 +338,8 @@ fn source_ranges_stand_before_the_load_balancers_address() {
         add element service-ips { 192.0.2.9 . tcp . 80 : goto firewall-D43CCDAC-default/web/tcp/http }
         add rule firewall-D43CCDAC-default/web/tcp/http ip saddr 198.51.100.0/24 goto lb-external-1
         add rule firewall-D43CCDAC-default/web/tcp/http drop
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
@@ -387,7 +401,9 @@ fn what_goes_takes_everything_with_it() {
     sticky.affinity = Some(Duration::from_secs(60));
     let mut proxier = with_web(sticky, &[(2, 'h')]);
     proxier.set_service(key("web"), None);
-    check(&mut proxier, expect![[r#"
+    check(
+        &mut proxier,
+        expect![[r#"
         flush chain cluster-D43CCDAC-default/web/tcp/http
         flush chain endpoint-9E572F56-default/web/tcp/http__10.244.0.2/8080
         flush chain service-D43CCDAC-default/web/tcp/http
@@ -399,6 +415,7 @@ fn what_goes_takes_everything_with_it() {
         delete chain cluster-D43CCDAC-default/web/tcp/http
         delete chain endpoint-9E572F56-default/web/tcp/http__10.244.0.2/8080
         delete chain service-D43CCDAC-default/web/tcp/http
-    "#]]);
+    "#]],
+    );
     assert!(proxier.is_empty() && proxier.udp_endpoints().is_empty());
 }
