@@ -4,7 +4,8 @@
 //! first asked for. A definition begins at the margin with its name and, when it is a kind, `kind=apps/v1/Deployment`;
 //! a field follows indented by one space: its name (`!` when required), its type, its attributes.
 //! Types are `string`, `bytes`, `time`, `boolean`, `int32`, `int64`, `double`, `quantity`, `int-or-string`,
-//! `object` and `any` (kept as they are), `@definition`, `[]item`, `{}value`.
+//! `object` and `any` (kept as they are), `@definition`, `[]item`, `{}value`. Attributes are `list=`, `map=`, `patch=`,
+//! `merge-key=` and `default=` as OpenAPI has them, and `omit=zero` where Go leaves a zero value out.
 
 use std::collections::HashMap;
 use std::sync::LazyLock;

@@ -4,18 +4,22 @@ use std::path::Path;
 
 use anyhow::{Context, bail};
 
+mod go_types;
 mod schemas;
 
 fn main() -> anyhow::Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match words.as_slice() {
-        ["schemas", definitions] => {
-            schemas::write(Path::new(definitions), &table_path()).context("write the schema table")
+        ["schemas", definitions, go_sources] => {
+            schemas::write(Path::new(definitions), Path::new(go_sources), &table_path())
+                .context("write the schema table")
         }
         ["openapi", "v2"] => print(&api::openapi::v2(&api::RESOURCES, &api::SCHEMAS)),
         ["openapi", group, version] => print(&api::openapi::v3(group, version, &api::RESOURCES, &api::SCHEMAS)),
-        _ => bail!("usage: cargo run -p xtask -- schemas DEFINITIONS.json | openapi v2 | openapi GROUP VERSION"),
+        _ => bail!(
+            "usage: cargo run -p xtask -- schemas DEFINITIONS.json GO_SOURCES | openapi v2 | openapi GROUP VERSION"
+        ),
     }
 }
 

@@ -4,6 +4,7 @@
 //! The input is the `_definitions.json` that the PyPI package `kubernetes-validate` ships for a Kubernetes
 //! version. Its tweaks are undone: nullable types become plain ones, the enumerations of `apiVersion` and
 //! `kind` go, `oneOf` of quantities and ports becomes their own type. `api::schemas` says how a line reads.
+//! What OpenAPI does not tell comes from upstream's Go types: see [`crate::go_types`].
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -11,6 +12,8 @@ use std::path::Path;
 
 use anyhow::{Context, anyhow, bail};
 use serde_json::{Map, Value};
+
+use crate::go_types::{self, Vanishing};
 
 const HEAD: &str = "\
 # The structure of the built-in kinds of Kubernetes v1.37. Made by `cargo run -p xtask -- schemas`.
@@ -30,6 +33,9 @@ const MORE_ROOTS: &[&str] = &[
     "autoscaling.v1.Scale",
     "version.Info",
 ];
+
+/// Types whose zero value Go can tell.
+const SCALARS: &[&str] = &["string", "bytes", "boolean", "int32", "int64", "double"];
 
 /// Defaults that upstream declares on the type (`+default=`), which the input lacks. Server-side apply needs
 /// those of fields that are keys of a list.
@@ -54,7 +60,8 @@ const DEFAULTS: &[(&str, &str, &str)] = &[
     ("core.v1.ScaleIOPersistentVolumeSource", "storageMode", r#""ThinProvisioned""#),
 ];
 
-pub fn write(definitions: &Path, table: &Path) -> anyhow::Result<()> {
+pub fn write(definitions: &Path, go_sources: &Path, table: &Path) -> anyhow::Result<()> {
+    let vanishing = go_types::read(go_sources)?;
     let text = std::fs::read_to_string(definitions).with_context(|| format!("read {}", definitions.display()))?;
     let document: Value = serde_json::from_str(&text)?;
     let definitions = document["$defs"].as_object().ok_or_else(|| anyhow!("no $defs in the input"))?;
@@ -64,7 +71,7 @@ pub fn write(definitions: &Path, table: &Path) -> anyhow::Result<()> {
         .collect();
     let mut out = HEAD.to_owned();
     for name in reachable(&named)? {
-        definition(&mut out, &name, named[&name]).with_context(|| name.clone())?;
+        definition(&mut out, &name, named[&name], &vanishing).with_context(|| name.clone())?;
     }
     std::fs::write(table, out).with_context(|| format!("write {}", table.display()))
 }
@@ -122,7 +129,7 @@ fn ref_name(reference: &str) -> String {
     api::schemas::short_name(reference.trim_start_matches("#/$defs/"))
 }
 
-fn definition(out: &mut String, name: &str, schema: &Map<String, Value>) -> anyhow::Result<()> {
+fn definition(out: &mut String, name: &str, schema: &Map<String, Value>, vanishing: &Vanishing) -> anyhow::Result<()> {
     write!(out, "{name}")?;
     if let Some((api_version, kind)) = own_kind(schema) {
         write!(out, " kind={api_version}/{kind}")?;
@@ -137,12 +144,12 @@ fn definition(out: &mut String, name: &str, schema: &Map<String, Value>) -> anyh
     for (field, property) in properties {
         let property = property.as_object().ok_or_else(|| anyhow!("{field} is no schema"))?;
         let mark = if required.contains(field.as_str()) { "!" } else { "" };
-        write!(
-            out,
-            " {field}{mark} {}{}",
-            type_of("", property).with_context(|| field.clone())?,
-            attributes(property)
-        )?;
+        let word = type_of("", property).with_context(|| field.clone())?;
+        write!(out, " {field}{mark} {word}{}", attributes(property))?;
+        let vanishes = vanishing.get(name).is_some_and(|fields| fields.contains(field));
+        if vanishes && mark.is_empty() && SCALARS.contains(&word.as_str()) {
+            out.push_str(" omit=zero");
+        }
         if let Some((.., value)) = DEFAULTS.iter().find(|(owner, of, _)| *owner == name && *of == field) {
             write!(out, " default={value}")?;
         }

@@ -56,6 +56,7 @@ struct Attributes<'a> {
     patch: PatchStrategy,
     merge_key: Option<&'a str>,
     default: Option<&'a str>,
+    omit_zero: bool,
 }
 
 impl<'a> Reader<'a> {
@@ -105,6 +106,7 @@ impl<'a> Reader<'a> {
             patch_strategy: attributes.patch,
             merge_key: attributes.merge_key,
             map_type: attributes.map.filter(|_| word.starts_with('@')),
+            omit_zero: attributes.omit_zero,
             default,
             ..FieldSpec::new(name.trim_end_matches('!'), node)
         };
@@ -172,6 +174,7 @@ fn attributes<'a>(number: usize, words: impl Iterator<Item = &'a str>) -> Result
             "patch" => attributes.patch = PatchStrategy::parse(value),
             "merge-key" => attributes.merge_key = Some(value),
             "default" => attributes.default = Some(value),
+            "omit" => attributes.omit_zero = value == "zero",
             _ => return Err(unknown(word)),
         }
     }
