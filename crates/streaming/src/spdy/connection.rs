@@ -1,0 +1,282 @@
+//! One SPDY connection, server side: streams that the peer opens, each a reader and a writer.
+
+use std::collections::HashMap;
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::{Bytes, BytesMut};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader, ReadBuf};
+use tokio::sync::mpsc;
+use tokio_util::sync::PollSender;
+
+use super::frame::{self, Head};
+use super::headers::{Headers, Packer, Unpacker, get};
+
+/// Chunks a stream's reader may be behind.
+const STREAM_BUFFER: usize = 8;
+/// Frames the connection's writer may be behind.
+const WRITE_BUFFER: usize = 16;
+/// Most bytes of one chunk and one data frame we send.
+const CHUNK: usize = 32 * 1024;
+/// Most streams open at a time.
+const MAX_STREAMS: usize = 1024;
+/// Streams that wait to be taken.
+const BACKLOG: usize = 16;
+
+const PROTOCOL_ERROR: u32 = 1;
+const REFUSED_STREAM: u32 = 3;
+
+enum Outgoing {
+    Reply(u32),
+    Data { stream: u32, content: Bytes, fin: bool },
+    Reset { stream: u32, status: u32 },
+    Ping(u32),
+    GoAway(u32),
+}
+
+/// A stream that the peer opened.
+pub struct Stream {
+    /// Its id.
+    pub id: u32,
+    /// Its headers.
+    pub headers: Headers,
+    /// What the peer sends.
+    pub reader: StreamReader,
+    /// What the peer gets.
+    pub writer: StreamWriter,
+}
+
+impl Stream {
+    /// The value of a header.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        get(&self.headers, name)
+    }
+}
+
+/// What the peer sends on a stream.
+pub struct StreamReader {
+    chunks: mpsc::Receiver<Bytes>,
+    rest: Bytes,
+}
+
+impl AsyncRead for StreamReader {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if self.rest.is_empty() {
+            match ready!(self.chunks.poll_recv(cx)) {
+                Some(chunk) => self.rest = chunk,
+                None => return Poll::Ready(Ok(())),
+            }
+        }
+        let length = self.rest.len().min(buffer.remaining());
+        buffer.put_slice(&self.rest.split_to(length));
+        Poll::Ready(Ok(()))
+    }
+}
+
+/// What the peer gets on a stream. Shutting it down closes our half.
+pub struct StreamWriter {
+    stream: u32,
+    frames: PollSender<Outgoing>,
+    closed: bool,
+}
+
+fn gone() -> io::Error {
+    io::Error::new(io::ErrorKind::BrokenPipe, "the connection is closed")
+}
+
+impl StreamWriter {
+    fn poll_send(&mut self, cx: &mut Context<'_>, content: Bytes, fin: bool) -> Poll<io::Result<()>> {
+        ready!(self.frames.poll_reserve(cx)).map_err(|_| gone())?;
+        let frame = Outgoing::Data { stream: self.stream, content, fin };
+        Poll::Ready(self.frames.send_item(frame).map_err(|_| gone()))
+    }
+
+    /// Ends the stream at once, in both directions.
+    pub async fn reset(mut self) {
+        let ready = std::future::poll_fn(|cx| self.frames.poll_reserve(cx)).await;
+        if ready.is_ok() {
+            // A connection that is gone has no streams.
+            let _ = self.frames.send_item(Outgoing::Reset { stream: self.stream, status: PROTOCOL_ERROR });
+        }
+    }
+}
+
+impl AsyncWrite for StreamWriter {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &[u8]) -> Poll<io::Result<usize>> {
+        if self.closed {
+            return Poll::Ready(Err(gone()));
+        }
+        let length = buffer.len().min(CHUNK);
+        ready!(self.poll_send(cx, Bytes::copy_from_slice(&buffer[..length]), false))?;
+        Poll::Ready(Ok(length))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if !self.closed {
+            ready!(self.poll_send(cx, Bytes::new(), true))?;
+            self.closed = true;
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+/// The streams that the peer opens, in order. Dropping it says goodbye to the peer once the open streams are done.
+pub struct Incoming {
+    streams: mpsc::Receiver<Stream>,
+}
+
+impl Incoming {
+    /// The next stream; `None` when the connection is over.
+    pub async fn next(&mut self) -> Option<Stream> {
+        self.streams.recv().await
+    }
+}
+
+/// Takes over a connection: the streams that come, and the future that moves the frames (to be run beside).
+pub fn accept<IO>(io: IO) -> (Incoming, impl Future<Output = io::Result<()>> + Send)
+where
+    IO: AsyncRead + AsyncWrite + Send + 'static,
+{
+    let (new_streams, streams) = mpsc::channel(BACKLOG);
+    let driver = async move {
+        let (reader, writer) = tokio::io::split(io);
+        let (frames, outgoing) = mpsc::channel(WRITE_BUFFER);
+        let reading =
+            Reader { frames, new_streams, open: HashMap::new(), unpacker: Unpacker::default(), last_stream: 0 };
+        let writing = write_frames(writer, outgoing);
+        tokio::pin!(writing);
+        tokio::select! {
+            // The writer ends with an error, or when nobody can send any more.
+            result = &mut writing => return result,
+            result = reading.run(BufReader::new(reader)) => result?,
+        }
+        // The peer is done sending; what we still have for it goes out.
+        writing.await
+    };
+    (Incoming { streams }, driver)
+}
+
+struct Reader {
+    frames: mpsc::Sender<Outgoing>,
+    new_streams: mpsc::Sender<Stream>,
+    open: HashMap<u32, mpsc::Sender<Bytes>>,
+    unpacker: Unpacker,
+    last_stream: u32,
+}
+
+impl Reader {
+    async fn run<R: AsyncRead + Unpin>(mut self, mut reader: R) -> io::Result<()> {
+        while let Some(head) = frame::read_head(&mut reader).await? {
+            match head {
+                Head::SynStream { stream, fin, headers } => self.open_stream(stream, fin, &headers).await?,
+                Head::Data { stream, fin, length } => self.data(&mut reader, stream, fin, length).await?,
+                Head::RstStream { stream } => drop(self.open.remove(&stream)),
+                Head::Headers { stream, fin, headers } => {
+                    // The packing has a history, so it must be read even when nobody asks for it.
+                    self.unpacker.unpack(&headers)?;
+                    if fin {
+                        self.open.remove(&stream);
+                    }
+                }
+                Head::SynReply { headers, .. } => drop(self.unpacker.unpack(&headers)?),
+                // Even ids are answers to pings of ours, which we do not send.
+                Head::Ping { id } if id % 2 == 1 => self.send(Outgoing::Ping(id)).await?,
+                Head::Ping { .. } | Head::Ignored => {}
+                Head::GoAway => {}
+            }
+        }
+        Ok(())
+    }
+
+    async fn send(&self, frame: Outgoing) -> io::Result<()> {
+        self.frames.send(frame).await.map_err(|_| gone())
+    }
+
+    async fn open_stream(&mut self, stream: u32, fin: bool, headers: &[u8]) -> io::Result<()> {
+        let headers = self.unpacker.unpack(headers)?;
+        self.open.retain(|_, chunks| !chunks.is_closed());
+        if stream % 2 == 0 || stream <= self.last_stream {
+            return self.send(Outgoing::Reset { stream, status: PROTOCOL_ERROR }).await;
+        }
+        self.last_stream = stream;
+        if self.open.len() >= MAX_STREAMS {
+            return self.send(Outgoing::Reset { stream, status: REFUSED_STREAM }).await;
+        }
+        let (chunks, receiver) = mpsc::channel(STREAM_BUFFER);
+        let opened = Stream {
+            id: stream,
+            headers,
+            reader: StreamReader { chunks: receiver, rest: Bytes::new() },
+            writer: StreamWriter { stream, frames: PollSender::new(self.frames.clone()), closed: false },
+        };
+        if !fin {
+            self.open.insert(stream, chunks);
+        }
+        self.send(Outgoing::Reply(stream)).await?;
+        if self.new_streams.send(opened).await.is_err() {
+            self.open.remove(&stream);
+            self.send(Outgoing::GoAway(self.last_stream)).await?;
+            self.send(Outgoing::Reset { stream, status: REFUSED_STREAM }).await?;
+        }
+        Ok(())
+    }
+
+    /// Passes the content of a data frame on, in pieces; what nobody reads is dropped.
+    async fn data<R: AsyncRead + Unpin>(
+        &mut self,
+        reader: &mut R,
+        stream: u32,
+        fin: bool,
+        length: u32,
+    ) -> io::Result<()> {
+        let mut left = length as usize;
+        while left > 0 {
+            let mut chunk = BytesMut::with_capacity(left.min(CHUNK));
+            let read = (&mut *reader).take(left.min(CHUNK) as u64).read_buf(&mut chunk).await?;
+            if read == 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+            left -= read;
+            let closed = match self.open.get(&stream) {
+                Some(chunks) => chunks.send(chunk.freeze()).await.is_err(),
+                None => false,
+            };
+            if closed {
+                self.open.remove(&stream);
+            }
+        }
+        if fin {
+            self.open.remove(&stream);
+        }
+        Ok(())
+    }
+}
+
+async fn write_frames<W: AsyncWrite + Unpin>(mut writer: W, mut outgoing: mpsc::Receiver<Outgoing>) -> io::Result<()> {
+    let mut packer = Packer::new()?;
+    while let Some(frame) = outgoing.recv().await {
+        match frame {
+            Outgoing::Reply(stream) => {
+                let headers = packer.pack(&Headers::new())?;
+                writer.write_all(&frame::syn_reply(stream, &headers)).await?;
+            }
+            Outgoing::Data { stream, content, fin } => {
+                writer.write_all(&frame::data_head(stream, fin, content.len())).await?;
+                writer.write_all(&content).await?;
+            }
+            Outgoing::Reset { stream, status } => writer.write_all(&frame::rst_stream(stream, status)).await?,
+            Outgoing::Ping(id) => writer.write_all(&frame::ping(id)).await?,
+            Outgoing::GoAway(last) => writer.write_all(&frame::goaway(last)).await?,
+        }
+        if outgoing.is_empty() {
+            writer.flush().await?;
+        }
+    }
+    writer.shutdown().await
+}
