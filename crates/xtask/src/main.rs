@@ -5,6 +5,7 @@ use std::path::Path;
 use anyhow::{Context, bail};
 
 mod go_types;
+mod roundtrip;
 mod schemas;
 
 fn main() -> anyhow::Result<()> {
@@ -15,10 +16,11 @@ fn main() -> anyhow::Result<()> {
             schemas::write(Path::new(definitions), Path::new(go_sources), &table_path())
                 .context("write the schema table")
         }
+        ["roundtrip", samples] => roundtrip::check(Path::new(samples)),
         ["openapi", "v2"] => print(&api::openapi::v2(&api::RESOURCES, &api::SCHEMAS)),
         ["openapi", group, version] => print(&api::openapi::v3(group, version, &api::RESOURCES, &api::SCHEMAS)),
         _ => bail!(
-            "usage: cargo run -p xtask -- schemas DEFINITIONS.json GO_SOURCES | openapi v2 | openapi GROUP VERSION"
+            "usage: cargo run -p xtask -- schemas DEFINITIONS.json GO_SOURCES | roundtrip SAMPLES | openapi v2 | openapi GROUP VERSION"
         ),
     }
 }
