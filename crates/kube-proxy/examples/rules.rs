@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use client::ObjectKey;
 use k8s_openapi::api::discovery::v1::{Endpoint, EndpointPort, EndpointSlice};
-use kube_proxy::{NodeView, PortInfo, Proxier, ServiceInfo, Slice, TrafficPolicy, UdpEndpoints, apply};
+use kube_proxy::{Kernel, NodeView, PortInfo, Proxier, ServiceInfo, Slice, TrafficPolicy, UdpEndpoints};
 use netlink::netns;
 use netlink::nft::proto;
 
@@ -27,10 +27,11 @@ fn measure(services: u32, endpoints: u32) -> Result<(), netlink::Error> {
         proxier.set_slice(key(at), Slice::of(&slice(at, endpoints, 0), "here"));
     }
     let none = UdpEndpoints::new();
+    let mut kernel = Kernel::open()?;
     let start = Instant::now();
     let update = proxier.everything();
     let computed = start.elapsed();
-    apply(&update, &none)?;
+    kernel.apply(&update, &none)?;
     println!("{services} Services of {endpoints} endpoints: {} commands", update.commands.len());
     println!("whole table: computed {computed:?}, with the kernel {:?}", start.elapsed());
 
@@ -40,7 +41,7 @@ fn measure(services: u32, endpoints: u32) -> Result<(), netlink::Error> {
         let slice = Slice::of(&slice(at, endpoints, round), "here");
         let start = Instant::now();
         proxier.set_slice(key(at), slice);
-        apply(&proxier.update(), &none)?;
+        kernel.apply(&proxier.update(), &none)?;
         times.push(start.elapsed());
     }
     times.sort();

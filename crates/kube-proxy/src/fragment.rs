@@ -78,6 +78,17 @@ pub struct Fragment {
     pub udp: BTreeMap<Frontend, BTreeSet<SocketAddrV4>>,
 }
 
+impl Fragment {
+    /// What a Service becomes that is not there.
+    pub const NONE: Self = Self {
+        elements: BTreeMap::new(),
+        balancers: BTreeSet::new(),
+        own: Table { chains: BTreeMap::new(), sets: BTreeMap::new() },
+        local: BTreeSet::new(),
+        udp: BTreeMap::new(),
+    };
+}
+
 /// What a Service with these slices becomes on a node. `owns` tells which of its frontends are its own.
 pub fn desired(
     key: &ObjectKey,

@@ -15,12 +15,14 @@ mod base;
 mod endpoints;
 mod flows;
 pub mod fragment;
+mod kernel;
 mod proxier;
 mod run;
 mod service;
 
 pub use endpoints::{Endpoint, Slice};
 pub use flows::UdpEndpoints;
+pub use kernel::Kernel;
 pub use proxier::{NodeView, Proxier, Update};
-pub use run::{Config, KubeProxy, apply};
+pub use run::{Config, KubeProxy};
 pub use service::{PortInfo, ServiceInfo, TrafficPolicy};

@@ -136,21 +136,19 @@ impl Proxier {
         let mut change = Change::default();
         let mut udp_changed = false;
         for key in std::mem::take(&mut self.dirty) {
+            let old = self.fragments.remove(&key).unwrap_or_default();
             let new = self.desired(&key);
-            let old = match new.clone() {
-                Some(new) => self.fragments.insert(key, new),
-                None => self.fragments.remove(&key),
-            };
-            let (old, new) = (old.unwrap_or_default(), new.unwrap_or_default());
-            if old == new {
-                continue;
+            let after = new.as_ref().unwrap_or(const { &Fragment::NONE });
+            if old != *after {
+                udp_changed |= old.udp != after.udp;
+                self.count_local(&mut change, &old, after);
+                change.balancers.extend(after.balancers.difference(&self.balancers));
+                self.balancers.extend(&after.balancers);
+                change.replace(&old, after);
             }
-            udp_changed |= old.udp != new.udp;
-            self.count_local(&mut change, &old, &new);
-            let fresh: Vec<Balancer> = new.balancers.difference(&self.balancers).copied().collect();
-            change.balancers.extend(&fresh);
-            self.balancers.extend(fresh);
-            change.replace(old, new);
+            if let Some(new) = new {
+                self.fragments.insert(key, new);
+            }
         }
         self.count_cluster_ips(&mut change);
         Update { commands: change.commands(&self.node), udp_changed }
@@ -162,10 +160,34 @@ impl Proxier {
         self.local.clear();
         self.cluster_ips.clear();
         self.balancers.clear();
-        self.dirty = self.services.keys().cloned().collect();
+        self.dirty.clear();
+        let mut table = base::table(&self.node);
+        let mut elements = Elements::new();
+        let keys: Vec<ObjectKey> = self.services.keys().cloned().collect();
+        for key in keys {
+            let Some(fragment) = self.desired(&key) else { continue };
+            for ((set, key), datum) in &fragment.elements {
+                let is_cluster_ip = *set == SETS.cluster_ips;
+                if is_cluster_ip && counted(self.cluster_ips.entry(*key).or_default()) != 1 {
+                    continue;
+                }
+                elements.add(set, *key, datum.clone());
+            }
+            for ip in &fragment.local {
+                if counted(self.local.entry(*ip).or_default()) == 1 {
+                    let (set, key) = hairpin(*ip);
+                    elements.add(&set, key, None);
+                }
+            }
+            table.sets.extend(fragment.own.sets.clone());
+            table.chains.extend(fragment.own.chains.clone());
+            self.balancers.extend(&fragment.balancers);
+            self.fragments.insert(key, fragment);
+        }
+        table.chains.extend(self.balancers.iter().map(|balancer| (balancer.name(), balancer.chain(&self.node))));
         let mut commands = vec![Command::AddTable, Command::DeleteTable, Command::AddTable];
-        commands.extend(base::table(&self.node).create());
-        commands.extend(self.update().commands);
+        commands.extend(table.create());
+        commands.extend(elements.commands());
         Update { commands, udp_changed: true }
     }
 
@@ -195,12 +217,9 @@ impl Proxier {
     }
 
     fn count_local(&mut self, change: &mut Change, old: &Fragment, new: &Fragment) {
-        let place = |ip: &Ipv4Addr| (SETS.hairpin.clone(), Tuple::of([Value::Address(*ip), Value::Address(*ip)]));
         for ip in new.local.difference(&old.local) {
-            let count = self.local.entry(*ip).or_default();
-            *count += 1;
-            if *count == 1 {
-                change.add(place(ip), None);
+            if counted(self.local.entry(*ip).or_default()) == 1 {
+                change.add(hairpin(*ip), None);
             }
         }
         for ip in old.local.difference(&new.local) {
@@ -208,7 +227,7 @@ impl Proxier {
                 *count -= 1;
                 if *count == 0 {
                     self.local.remove(ip);
-                    change.remove(place(ip), None);
+                    change.remove(hairpin(*ip), None);
                 }
             }
         }
@@ -234,6 +253,39 @@ impl Proxier {
                 _ => {}
             }
         }
+    }
+}
+
+/// One more of them.
+fn counted(count: &mut usize) -> usize {
+    *count += 1;
+    *count
+}
+
+/// The element that lets an endpoint of this node connect to itself.
+fn hairpin(ip: Ipv4Addr) -> Place {
+    (SETS.hairpin.clone(), Tuple::of([Value::Address(ip), Value::Address(ip)]))
+}
+
+/// Elements set by set: the kernel takes a long list of one set faster than many short ones.
+struct Elements(BTreeMap<Name, Vec<(Tuple, Option<Datum>)>>);
+
+impl Elements {
+    fn new() -> Self {
+        Self(BTreeMap::new())
+    }
+
+    fn add(&mut self, set: &Name, key: Tuple, datum: Option<Datum>) {
+        match self.0.get_mut(set) {
+            Some(elements) => elements.push((key, datum)),
+            None => drop(self.0.insert(set.clone(), vec![(key, datum)])),
+        }
+    }
+
+    fn commands(self) -> impl Iterator<Item = Command> {
+        self.0.into_iter().flat_map(|(set, elements)| {
+            elements.into_iter().map(move |(key, datum)| Command::AddElement(set.clone(), key, datum))
+        })
     }
 }
 
@@ -270,7 +322,7 @@ impl Change {
     }
 
     /// One Service's part becomes another.
-    fn replace(&mut self, old: Fragment, new: Fragment) {
+    fn replace(&mut self, old: &Fragment, new: &Fragment) {
         for (name, set) in &new.own.sets {
             if !old.own.sets.contains_key(name) {
                 self.new_sets.push(Command::AddSet(name.clone(), set.clone()));
@@ -298,9 +350,9 @@ impl Change {
                 self.remove_counted(place.clone(), datum.clone());
             }
         }
-        for (place, datum) in new.elements {
-            if old.elements.get(&place) != Some(&datum) {
-                self.add_counted(place, datum);
+        for (place, datum) in &new.elements {
+            if old.elements.get(place) != Some(datum) {
+                self.add_counted(place.clone(), datum.clone());
             }
         }
     }

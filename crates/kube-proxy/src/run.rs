@@ -13,14 +13,14 @@ use component_base::{Backoff, Scope};
 use ipnet::Ipv4Net;
 use k8s_openapi::api::core::v1::Service;
 use k8s_openapi::api::discovery::v1::EndpointSlice;
-use netlink::{Socket, nft};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, sleep_until};
 
-use crate::flows::{self, UdpEndpoints};
-use crate::proxier::{NodeView, Proxier, Update};
-use crate::{ServiceInfo, Slice, base};
+use crate::flows::UdpEndpoints;
+use crate::kernel::Kernel;
+use crate::proxier::{NodeView, Proxier};
+use crate::{ServiceInfo, Slice};
 
 /// What kube-proxy must know.
 #[derive(Clone, Debug)]
@@ -135,13 +135,15 @@ impl KubeProxy {
         let mut proxier = Proxier::new(node);
         let mut retry = Backoff::new(Duration::from_millis(100), Duration::from_secs(30));
         let mut whole_table = true;
+        let mut kernel = None;
         loop {
             self.absorb(&mut proxier);
             let start = Instant::now();
             if whole_table || proxier.is_dirty() {
-                match self.pass(&mut proxier, whole_table, scope).await {
-                    Ok(()) => {
+                match self.pass(&mut proxier, whole_table, kernel.take(), scope).await {
+                    Ok(used) => {
                         whole_table = false;
+                        kernel = Some(used);
                         retry.reset();
                     }
                     Err(err) => {
@@ -172,14 +174,24 @@ impl KubeProxy {
         }
     }
 
-    async fn pass(&self, proxier: &mut Proxier, whole_table: bool, scope: &Scope) -> Result<(), SyncError> {
+    async fn pass(
+        &self,
+        proxier: &mut Proxier,
+        whole_table: bool,
+        kernel: Option<Kernel>,
+        scope: &Scope,
+    ) -> Result<Kernel, SyncError> {
         let update = if whole_table { proxier.everything() } else { proxier.update() };
         let udp = if update.udp_changed { proxier.udp_endpoints() } else { UdpEndpoints::new() };
         let commands = update.commands.len();
-        let applied = scope.spawn_blocking(move || apply(&update, &udp));
-        applied.await.map_err(|_| SyncError::CutOff)??;
+        let applied = scope.spawn_blocking(move || -> Result<Kernel, netlink::Error> {
+            let mut kernel = kernel.map_or_else(Kernel::open, Ok)?;
+            kernel.apply(&update, &udp)?;
+            Ok(kernel)
+        });
+        let kernel = applied.await.map_err(|_| SyncError::CutOff)??;
         tracing::debug!(commands, services = proxier.len(), whole_table, "Services are up to date");
-        Ok(())
+        Ok(kernel)
     }
 }
 
@@ -190,19 +202,4 @@ enum SyncError {
     Netlink(#[from] netlink::Error),
     #[error("cut off while the process ends")]
     CutOff,
-}
-
-/// Brings this network namespace up to date: one transaction, and then the flows to the endpoints in `udp`.
-pub fn apply(update: &Update, udp: &UdpEndpoints) -> Result<(), netlink::Error> {
-    let mut socket = Socket::netfilter()?;
-    nft::apply(&mut socket, &base::table_id(), &update.commands)?;
-    if !udp.is_empty() {
-        // The rules hold; a flow that could not be forgotten times out by itself.
-        match flows::forget_stale(&mut socket, udp) {
-            Ok(0) => {}
-            Ok(flows) => tracing::debug!(flows, "forgot stale UDP flows"),
-            Err(err) => tracing::warn!(error = &err as &dyn std::error::Error, "stale UDP flows stay"),
-        }
-    }
-    Ok(())
 }

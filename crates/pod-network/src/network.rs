@@ -260,7 +260,7 @@ impl Shared {
         let port = Port { name: &attach::link_name(uid), bridge: &self.config.bridge, mtu: self.config.mtu };
         attach::attach(&port, netns, &address)?;
         let before = before.filter(|before| before != &allocation);
-        rules::change(&mut Socket::netfilter()?, before.as_ref(), Some(&allocation))?;
+        rules::change(before.as_ref(), Some(&allocation))?;
         Ok(address)
     }
 
@@ -270,7 +270,7 @@ impl Shared {
         changes.apply(&mut Socket::route()?)?;
         let mut ipam = self.ipam.lock();
         let Some(allocation) = ipam.get(uid).cloned() else { return Ok(()) };
-        rules::change(&mut Socket::netfilter()?, Some(&allocation), None)?;
+        rules::change(Some(&allocation), None)?;
         ipam.release(uid);
         Ok(self.file.save(&ipam)?)
     }

@@ -38,7 +38,7 @@ pub(crate) fn replace<'a>(
 }
 
 /// Changes a pod's host ports from what it had to what it has.
-pub(crate) fn change(socket: &mut Socket, old: Option<&Allocation>, new: Option<&Allocation>) -> Result<(), Error> {
+pub(crate) fn change(old: Option<&Allocation>, new: Option<&Allocation>) -> Result<(), Error> {
     let (old, new) = (old.map(elements).unwrap_or_default(), new.map(elements).unwrap_or_default());
     let gone = old.iter().filter(|element| !new.contains(element));
     let gone = gone.flat_map(|(set, key, datum)| {
@@ -48,7 +48,10 @@ pub(crate) fn change(socket: &mut Socket, old: Option<&Allocation>, new: Option<
     });
     let fresh = new.iter().map(|(set, key, datum)| Command::AddElement((*set).into(), *key, datum.clone()));
     let commands: Vec<Command> = gone.chain(fresh).collect();
-    Ok(nft::apply(socket, &table_id(), &commands)?)
+    if commands.is_empty() {
+        return Ok(());
+    }
+    Ok(nft::apply(&mut Socket::netfilter()?, &table_id(), &commands)?)
 }
 
 /// The set elements that a pod's host ports are made of.

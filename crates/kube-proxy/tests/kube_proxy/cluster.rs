@@ -16,7 +16,7 @@ use std::time::Duration;
 use client::ObjectKey;
 use ipnet::Ipv4Net;
 use k8s_openapi::api::discovery::v1::{Endpoint, EndpointConditions, EndpointPort, EndpointSlice};
-use kube_proxy::{NodeView, PortInfo, Proxier, ServiceInfo, Slice, TrafficPolicy, Update, apply};
+use kube_proxy::{Kernel, NodeView, PortInfo, Proxier, ServiceInfo, Slice, TrafficPolicy, Update};
 use netlink::nft::proto;
 use netlink::route::{self, Changes, Tolerate, VethPair};
 use netlink::{Socket, netns};
@@ -71,6 +71,7 @@ pub fn service(cluster_ip: &str) -> ServiceInfo {
 pub struct Cluster {
     directory: PathBuf,
     proxier: RefCell<Proxier>,
+    kernel: RefCell<Kernel>,
 }
 
 impl Cluster {
@@ -83,7 +84,8 @@ impl Cluster {
         let run = || {
             let node =
                 NodeView { cluster_cidr: net("10.244.0.0/16"), service_cidr: net("10.96.0.0/16"), served_here: vec![] };
-            let cluster = Cluster { directory, proxier: RefCell::new(Proxier::new(node)) };
+            let kernel = RefCell::new(Kernel::open().map_err(io::Error::other)?);
+            let cluster = Cluster { directory, proxier: RefCell::new(Proxier::new(node)), kernel };
             cluster.build().map_err(io::Error::other)?;
             cluster.restart();
             test(&cluster);
@@ -204,7 +206,7 @@ impl Cluster {
 
     fn apply(&self, update: &Update) {
         let udp = self.proxier.borrow().udp_endpoints();
-        if let Err(err) = apply(update, &udp) {
+        if let Err(err) = self.kernel.borrow_mut().apply(update, &udp) {
             panic!("{err}: {:?}", std::error::Error::source(&err));
         }
     }
