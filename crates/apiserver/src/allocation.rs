@@ -113,13 +113,8 @@ impl Allocators {
                     copy(before, spec, field);
                 }
             }
-        } else if needs_address(before) && !needs_address(spec) {
-            for field in ["clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy"] {
-                if spec.get(field) == before.get(field) {
-                    spec.remove(field);
-                }
-            }
         }
+        drop_type_dependent_fields(spec, before);
         let old_ports = ports_of(before);
         let (needed, needs) = (needs_node_ports(before), needs_node_ports(spec));
         for port in spec.get_mut("ports").and_then(Value::as_array_mut).into_iter().flatten() {
@@ -236,6 +231,23 @@ impl Allocators {
     }
 }
 
+/// What the old type had and the new one has not, where the client left it as it was.
+fn drop_type_dependent_fields(spec: &mut Map<String, Value>, before: &Map<String, Value>) {
+    type Needs = fn(&Map<String, Value>) -> bool;
+    let fields: [(Needs, &[&str]); 3] = [
+        (needs_address, &["clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy", "internalTrafficPolicy"]),
+        (is_external, &["externalTrafficPolicy", "healthCheckNodePort"]),
+        (|spec| service_type(spec) == "LoadBalancer", &["allocateLoadBalancerNodePorts", "loadBalancerClass"]),
+    ];
+    for (needs, names) in fields {
+        for name in names.iter().filter(|_| needs(before) && !needs(spec)).collect::<Vec<_>>() {
+            if spec.get(*name) == before.get(*name) {
+                spec.remove(*name);
+            }
+        }
+    }
+}
+
 fn reserve_ports(state: &mut State, spec: &mut Map<String, Value>, held: &Held, taken: &mut Held) -> Vec<field::Error> {
     let mut errors = Vec::new();
     let needs = needs_node_ports(spec);
@@ -290,6 +302,10 @@ fn service_type(spec: &Map<String, Value>) -> &str {
 
 fn needs_address(spec: &Map<String, Value>) -> bool {
     service_type(spec) != "ExternalName"
+}
+
+fn is_external(spec: &Map<String, Value>) -> bool {
+    matches!(service_type(spec), "NodePort" | "LoadBalancer")
 }
 
 fn needs_node_ports(spec: &Map<String, Value>) -> bool {

@@ -126,7 +126,8 @@ fn wants_pretty(headers: &HeaderMap, query: &Query) -> bool {
     ["curl", "Wget", "Mozilla/5.0"].iter().any(|person| agent.starts_with(person))
 }
 
-fn accepts_gzip(headers: &HeaderMap) -> bool {
+/// Whether the client reads gzip.
+pub fn accepts_gzip(headers: &HeaderMap) -> bool {
     headers
         .get_all(header::ACCEPT_ENCODING)
         .iter()

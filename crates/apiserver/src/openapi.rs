@@ -1,21 +1,173 @@
-//! OpenAPI: the schemas that clients validate and explain with.
+//! OpenAPI: the schemas that clients validate and explain with
+//! (upstream: k8s.io/kube-openapi/pkg/handler and handler3).
+//!
+//! Documents are written when first asked for and kept compressed: nobody may ever ask, and memory counts.
 
+use std::collections::HashMap;
+use std::io::{Read, Write};
 use std::sync::Arc;
 
+use api::schemas::SCHEMAS;
 use apimachinery::StatusError;
-use http::Response;
+use bytes::Bytes;
+use flate2::Compression;
+use flate2::read::GzDecoder;
+use flate2::write::GzEncoder;
 use http::request::Parts;
+use http::{HeaderValue, Response, StatusCode, header};
+use parking_lot::Mutex;
+use sha2::{Digest, Sha512};
 
-use crate::body::Body;
+use crate::body::{self, Body};
+use crate::negotiate::{accepted_ranges, accepts_gzip, format_of, negotiate};
+use crate::registry::{Rows, answer};
 use crate::request::Query;
 use crate::server::ApiServer;
 
+/// The documents of the rows served now.
+#[derive(Debug, Default)]
+pub struct Documents {
+    kept: Mutex<Kept>,
+}
+
+#[derive(Debug, Default)]
+struct Kept {
+    rows: Option<Arc<Rows>>,
+    documents: HashMap<String, Document>,
+}
+
+/// One document, compressed.
+#[derive(Clone, Debug)]
+struct Document {
+    gzip: Bytes,
+    hash: String,
+}
+
+impl Document {
+    fn new(json: &[u8]) -> Self {
+        let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
+        // Writing to a Vec does not fail.
+        let _ = encoder.write_all(json);
+        let gzip = encoder.finish().unwrap_or_default().into();
+        Self { gzip, hash: hex::encode_upper(Sha512::digest(json)) }
+    }
+
+    fn plain(&self) -> Bytes {
+        let mut json = Vec::new();
+        let _ = GzDecoder::new(&self.gzip[..]).read_to_end(&mut json);
+        json.into()
+    }
+}
+
+impl Documents {
+    /// The document of this name, written by `make` where it is not kept.
+    fn document(&self, rows: &Arc<Rows>, name: &str, make: impl FnOnce() -> Vec<u8>) -> Document {
+        let mut kept = self.kept.lock();
+        if !kept.rows.as_ref().is_some_and(|known| Arc::ptr_eq(known, rows)) {
+            *kept = Kept { rows: Some(rows.clone()), documents: HashMap::new() };
+        }
+        if let Some(document) = kept.documents.get(name) {
+            return document.clone();
+        }
+        let document = Document::new(&make());
+        kept.documents.insert(name.to_owned(), document.clone());
+        document
+    }
+
+    fn v3(&self, rows: &Arc<Rows>, group: &str, version: &str) -> Document {
+        let name = api::openapi::v3_path(group, version);
+        self.document(rows, &name, || api::openapi::v3(group, version, rows.all(), &SCHEMAS))
+    }
+}
+
 /// Answers a path below `/openapi`.
 pub fn answer(
-    _server: &Arc<ApiServer>,
-    _parts: &Parts,
-    _query: &Query,
-    _steps: &[&str],
+    server: &Arc<ApiServer>,
+    parts: &Parts,
+    query: &Query,
+    steps: &[&str],
 ) -> Result<Response<Body>, StatusError> {
-    Err(StatusError::unknown_path())
+    let rows = server.registry.rows();
+    let documents = &server.openapi;
+    match steps {
+        ["v2"] => {
+            accepts_json(parts)?;
+            let document = documents.document(&rows, "v2", || api::openapi::v2(rows.all(), &SCHEMAS));
+            Ok(send(parts, query, &document))
+        }
+        ["v3"] => {
+            let versions = group_versions(&rows);
+            let hashes: Vec<String> =
+                versions.iter().map(|(group, version)| documents.v3(&rows, group, version).hash).collect();
+            let listed =
+                versions.iter().zip(hashes).map(|((group, version), hash)| (group.as_str(), version.as_str(), hash));
+            let accepted = negotiate(&parts.headers, query, false)?;
+            Ok(answer::value(&accepted, StatusCode::OK, &api::openapi::v3_index(listed)))
+        }
+        ["v3", "api", version] if rows.has_version("", version) => {
+            serve_v3(parts, query, documents, &rows, "", version)
+        }
+        ["v3", "apis", group, version] if rows.has_version(group, version) => {
+            serve_v3(parts, query, documents, &rows, group, version)
+        }
+        _ => Err(StatusError::unknown_path()),
+    }
+}
+
+fn serve_v3(
+    parts: &Parts,
+    query: &Query,
+    documents: &Documents,
+    rows: &Arc<Rows>,
+    group: &str,
+    version: &str,
+) -> Result<Response<Body>, StatusError> {
+    accepts_json(parts)?;
+    Ok(send(parts, query, &documents.v3(rows, group, version)))
+}
+
+/// Clients that read only protobuf are told so, and ask again for JSON.
+fn accepts_json(parts: &Parts) -> Result<(), StatusError> {
+    let readable = accepted_ranges(&parts.headers).iter().any(|range| format_of(range.media_type).is_some());
+    if readable { Ok(()) } else { Err(StatusError::not_acceptable(&["application/json"])) }
+}
+
+fn send(parts: &Parts, query: &Query, document: &Document) -> Response<Body> {
+    let etag = format!("\"{}\"", document.hash);
+    let known =
+        parts.headers.get(header::IF_NONE_MATCH).and_then(|tag| tag.to_str().ok()).is_some_and(|tag| tag == etag);
+    let gzip = accepts_gzip(&parts.headers);
+    let mut response = Response::new(match (known, gzip) {
+        (true, _) => body::empty(),
+        (false, true) => body::full(document.gzip.clone()),
+        (false, false) => body::full(document.plain()),
+    });
+    if known {
+        *response.status_mut() = StatusCode::NOT_MODIFIED;
+    }
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(header::VARY, HeaderValue::from_static("Accept-Encoding, Accept"));
+    if gzip && !known {
+        headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+    }
+    if let Ok(etag) = HeaderValue::from_str(&etag) {
+        headers.insert(header::ETAG, etag);
+    }
+    // Who names the hash gets the same document for ever (upstream: handler3 `ServeHTTP`).
+    let immutable = query.get("hash") == Some(document.hash.as_str());
+    let caching = if immutable { "public, immutable, max-age=31536000" } else { "no-cache, private" };
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static(caching));
+    response
+}
+
+fn group_versions(rows: &Rows) -> Vec<(String, String)> {
+    let mut versions: Vec<(String, String)> = Vec::new();
+    for row in rows.all() {
+        let version = (row.gvk.group.clone(), row.gvk.version.clone());
+        if !versions.contains(&version) {
+            versions.push(version);
+        }
+    }
+    versions
 }

@@ -16,6 +16,7 @@ use crate::config::{Config, Deps};
 use crate::discovery::Discovery;
 use crate::handler::Handlers;
 use crate::kubelet_client::KubeletClient;
+use crate::openapi::Documents;
 use crate::registry::{Registry, decode_entry};
 use crate::request_metrics::RequestMetrics;
 use crate::service::ApiService;
@@ -35,6 +36,8 @@ pub struct ApiServer {
     pub handlers: Handlers,
     /// Discovery documents.
     pub discovery: Discovery,
+    /// OpenAPI documents.
+    pub openapi: Documents,
     /// The way to the kubelets.
     pub kubelets: Option<KubeletClient>,
     pub(crate) authenticator: Arc<dyn Authenticator>,
@@ -77,6 +80,7 @@ impl ApiServer {
             admission: Chain::built_in(deps.plugins),
             handlers,
             discovery: Discovery::default(),
+            openapi: Documents::default(),
             kubelets,
             authenticator: deps.authenticator,
             authorizer: deps.authorizer,

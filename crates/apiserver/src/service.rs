@@ -91,6 +91,11 @@ async fn chain(
     }
     let row = row.ok_or_else(StatusError::unknown_path)?;
     check_scope(&row, &info)?;
+    let mut info = info;
+    if !row.is_namespaced() {
+        // A namespace's own path names it twice; it lives in none.
+        info.namespace.clear();
+    }
     let cx = Cx {
         server: server.clone(),
         headers: parts.headers.clone(),

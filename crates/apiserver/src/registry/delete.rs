@@ -148,23 +148,7 @@ fn plan(row: &Resource, old: &Object, options: &DeleteOptions, now: Timestamp) -
     let grace = row.strategy.grace_period_seconds(old, options.grace_s).unwrap_or(0);
     let has_finalizers = object.finalizers().next().is_some();
     if old.is_deleting() {
-        let left =
-            old.metadata().and_then(|metadata| metadata.get("deletionGracePeriodSeconds")).and_then(Value::as_i64);
-        let left = left.unwrap_or(0);
-        // Without a grace period in the options a repeated delete does not shorten the one that runs.
-        let shorter = options.grace_s.is_some() && grace < left || (left > 0 && grace == 0);
-        if !has_finalizers && (grace == 0 && shorter || left == 0) {
-            return Ok(Plan::Remove);
-        }
-        if !shorter && !finalizers_changed {
-            return Ok(Plan::Unchanged);
-        }
-        if shorter {
-            let began = old.meta_str("deletionTimestamp").parse::<Timestamp>().unwrap_or(now);
-            let began = began.checked_sub(Duration::from_secs(left.unsigned_abs())).unwrap_or(now);
-            set_deletion(&mut object, began, grace);
-        }
-        return Ok(Plan::Mark(object));
+        return Ok(plan_again(object, old, options, finalizers_changed, now));
     }
     if grace == 0 && !has_finalizers {
         return Ok(Plan::Remove);
@@ -174,6 +158,30 @@ fn plan(row: &Resource, old: &Object, options: &DeleteOptions, now: Timestamp) -
         object.metadata_mut().insert("generation".into(), (old.generation() + 1).into());
     }
     Ok(Plan::Mark(object))
+}
+
+/// A deletion that runs already can only become shorter.
+fn plan_again(
+    mut object: Object,
+    old: &Object,
+    options: &DeleteOptions,
+    finalizers_changed: bool,
+    now: Timestamp,
+) -> Plan {
+    let has_finalizers = object.finalizers().next().is_some();
+    let left = old.metadata().and_then(|metadata| metadata.get("deletionGracePeriodSeconds")).and_then(Value::as_i64);
+    let shorter = left.and_then(|left| options.grace_s.filter(|asked| *asked < left));
+    match (left, shorter) {
+        (None, _) | (_, Some(0)) if !has_finalizers => Plan::Remove,
+        (Some(left), Some(asked)) => {
+            let began = old.meta_str("deletionTimestamp").parse::<Timestamp>().unwrap_or(now);
+            let began = began.checked_sub(Duration::from_secs(left.unsigned_abs())).unwrap_or(now);
+            set_deletion(&mut object, began, asked.max(0));
+            Plan::Mark(object)
+        }
+        _ if finalizers_changed => Plan::Mark(object),
+        _ => Plan::Unchanged,
+    }
 }
 
 /// A namespace waits until its content is gone (upstream: pkg/registry/core/namespace/storage/storage.go `Delete`).

@@ -109,8 +109,8 @@ async fn attempt(cx: &Cx, change: &Change<'_>, entry: &Entry) -> Result<Option<B
     check_preconditions(cx, &object, &old)?;
     before_update(&mut object, &old);
     restore_parts(row, change.part, &mut object, &old);
-    Allocators::carry_over(row, &mut object, &old);
     row.strategy.default(&mut object);
+    Allocators::carry_over(row, &mut object, &old);
     let dry_run = cx.dry_run()?;
     let mut draft = Draft::update(cx, object, old, dry_run);
     draft.mutate(Operation::Update).await?;

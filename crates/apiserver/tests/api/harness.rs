@@ -1,0 +1,158 @@
+//! A server over a store in memory, driven in process.
+
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use apimachinery::UserInfo;
+use apiserver::authenticator::NobodyKnown;
+use apiserver::authorizer::PrivilegedGroup;
+use apiserver::handler::Handlers;
+use apiserver::{ApiServer, ApiService, Body, Canonical, Config, Deps};
+use component_base::Scope;
+use http::{Request, Response};
+use http_body_util::BodyExt;
+use serde_json::Value;
+
+/// Longer than anything here takes, on the slowest machine.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A server and an administrator's hands on it.
+pub struct Cluster {
+    pub server: Arc<ApiServer>,
+    service: ApiService,
+    user: UserInfo,
+}
+
+/// An answer, read whole.
+#[derive(Debug)]
+pub struct Answer {
+    pub code: u16,
+    pub headers: http::HeaderMap,
+    pub body: Value,
+}
+
+impl Answer {
+    /// Code and, for failures, reason and message; for the rest kind and name.
+    pub fn line(&self) -> String {
+        let text = |pointer: &str| self.body.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
+        if self.code >= 400 {
+            return format!("{} {}: {}", self.code, text("/reason"), text("/message"));
+        }
+        format!("{} {} {}", self.code, text("/kind"), text("/metadata/name")).trim_end().to_owned()
+    }
+
+    pub fn at(&self, pointer: &str) -> &Value {
+        self.body.pointer(pointer).unwrap_or(&Value::Null)
+    }
+}
+
+impl Cluster {
+    pub async fn new() -> Self {
+        let rows: Vec<Arc<api::Resource>> = api::RESOURCES.to_vec();
+        let finish = Arc::new(Canonical::new(rows.iter().map(|row| &**row)));
+        let deps = Deps {
+            store: store::Embedded::in_memory(finish),
+            rows,
+            authenticator: Arc::new(NobodyKnown),
+            authorizer: Arc::new(PrivilegedGroup),
+            handlers: Handlers::default(),
+            plugins: Vec::new(),
+            health: component_base::health::Health::default(),
+            metrics: component_base::metrics::Metrics::default(),
+            scope: Scope::root(),
+        };
+        let config = Config { advertise_addresses: vec![Ipv4Addr::new(192, 0, 2, 1).into()], ..Config::default() };
+        let server = ApiServer::build(config, deps).await.expect("the server is built");
+        let service = server.service();
+        Self { server, service, user: UserInfo::new("admin", ["system:masters"]) }
+    }
+
+    /// The same server in somebody else's hands.
+    pub fn acting_as(&self, user: UserInfo) -> Self {
+        Self { server: self.server.clone(), service: self.service.clone(), user }
+    }
+
+    pub async fn send(&self, request: http::request::Builder, body: impl Into<String>) -> Response<Body> {
+        let body = apiserver::body::full(body.into());
+        let mut request = request.body(body).expect("a request");
+        request.extensions_mut().insert(self.user.clone());
+        tokio::time::timeout(PATIENCE, self.service.answer(request)).await.expect("an answer in time")
+    }
+
+    pub async fn ask(&self, request: http::request::Builder, body: impl Into<String>) -> Answer {
+        let response = self.send(request, body).await;
+        let (parts, body) = response.into_parts();
+        let bytes = body.collect().await.expect("a whole body").to_bytes();
+        let body =
+            serde_json::from_slice(&bytes).unwrap_or_else(|_| String::from_utf8_lossy(&bytes).into_owned().into());
+        Answer { code: parts.status.as_u16(), headers: parts.headers, body }
+    }
+
+    pub async fn call(&self, method: &str, path: &str, body: Value) -> Answer {
+        let text = if body.is_null() { String::new() } else { body.to_string() };
+        self.ask(Request::builder().method(method).uri(path), text).await
+    }
+
+    pub async fn get(&self, path: &str) -> Answer {
+        self.call("GET", path, Value::Null).await
+    }
+
+    pub async fn post(&self, path: &str, body: Value) -> Answer {
+        self.call("POST", path, body).await
+    }
+
+    pub async fn put(&self, path: &str, body: Value) -> Answer {
+        self.call("PUT", path, body).await
+    }
+
+    pub async fn delete(&self, path: &str) -> Answer {
+        self.call("DELETE", path, Value::Null).await
+    }
+
+    pub async fn patch(&self, kind: &str, path: &str, body: Value) -> Answer {
+        let media_type = match kind {
+            "apply" => "application/apply-patch+yaml".to_owned(),
+            kind => format!("application/{kind}-patch+json"),
+        };
+        let request = Request::builder().method("PATCH").uri(path).header("content-type", media_type);
+        self.ask(request, body.to_string()).await
+    }
+
+    pub async fn watch(&self, path: &str) -> Events {
+        let response = self.send(Request::builder().uri(path), "").await;
+        assert_eq!(response.status(), 200, "the watch of {path} is opened");
+        Events { body: response.into_body(), text: Vec::new() }
+    }
+}
+
+/// The events of a watch.
+pub struct Events {
+    body: Body,
+    text: Vec<u8>,
+}
+
+impl Events {
+    pub async fn next(&mut self) -> Option<Value> {
+        loop {
+            if let Some(end) = self.text.iter().position(|byte| *byte == b'\n') {
+                let line: Vec<u8> = self.text.drain(..=end).collect();
+                return Some(serde_json::from_slice(&line).expect("an event is JSON"));
+            }
+            let frame = tokio::time::timeout(PATIENCE, self.body.frame()).await.expect("an event in time");
+            let frame = frame?.expect("the watch goes on");
+            self.text.extend_from_slice(frame.data_ref().expect("data"));
+        }
+    }
+
+    /// The next event as `ADDED name`.
+    pub async fn line(&mut self) -> String {
+        match self.next().await {
+            Some(event) => {
+                let name = event["object"]["metadata"]["name"].as_str().unwrap_or_default();
+                format!("{} {name}", event["type"].as_str().unwrap_or_default()).trim_end().to_owned()
+            }
+            None => "end".into(),
+        }
+    }
+}

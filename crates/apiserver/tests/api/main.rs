@@ -1,0 +1,10 @@
+//! The API server's behaviour, driven in process through its service.
+
+mod discovery;
+mod harness;
+mod lifecycle;
+mod lists;
+mod patches;
+mod pods;
+mod services;
+mod watches;
