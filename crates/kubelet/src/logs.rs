@@ -1,0 +1,3 @@
+//! Container logs: the CRI format, reading and following, rotation.
+
+pub mod parse;

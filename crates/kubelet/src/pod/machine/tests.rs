@@ -1,0 +1,1 @@
+//! Histories of pods: events in, actions out.
