@@ -135,7 +135,8 @@ pub async fn ended(process: ProcessId) -> io::Result<()> {
     if !process.is_alive() {
         return Ok(());
     }
-    let pidfd = AsyncFd::register_with_interest(pidfd, Interest::READABLE)?;
+    // SAFETY: an `OwnedFd` answers the same open descriptor for as long as it lives.
+    let pidfd = unsafe { AsyncFd::register_with_interest(pidfd, Interest::READABLE)? };
     let _ = pidfd.readable().await?;
     Ok(())
 }

@@ -18,10 +18,17 @@ impl Cluster {
     /// Creates a cluster with the binary under test. Its name is unique, for cgroups are shared by all machines.
     #[track_caller]
     pub fn create(kaji: &str, test: &str) -> Self {
+        Self::create_with(kaji, test, &[])
+    }
+
+    /// Creates a cluster with further arguments of `kaji cluster create`.
+    #[track_caller]
+    pub fn create_with(kaji: &str, test: &str, args: &[&str]) -> Self {
         let machine = Machine::new(kaji);
         let name = format!("{test}-{}", std::process::id());
         let cluster = Self { machine, name, kubectl: kubectl() };
-        cluster.kaji_here("create").ok();
+        let all = [&["cluster", "create", "--name", &cluster.name], args].concat();
+        cluster.machine.kaji(&all).ok();
         cluster
     }
 

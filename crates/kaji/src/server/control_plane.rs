@@ -15,14 +15,25 @@ use cluster::pki::Leaf;
 use component_base::Scope;
 use component_base::health::Health;
 use component_base::metrics::Metrics;
-use controllers::Controllers;
+use controllers::{ClientBuilder, Controllers};
+use k8s_openapi::api::core::v1::Service;
+use kube::Api;
+use kube::api::PostParams;
 use scheduler::Scheduler;
+use serde_json::json;
 use store::Embedded;
 
 use super::{Settings, listeners};
 
 /// Who issues service account tokens, and for whom they are by default (upstream: kubeadm's `--service-account-issuer`).
 const ISSUER: &str = "https://kubernetes.default.svc.cluster.local";
+
+/// Prefix length of a node's part of the pods' network (upstream: `--node-cidr-mask-size`).
+pub const NODE_CIDR_MASK: u8 = 24;
+/// So many ended pods are kept (upstream: `--terminated-pod-gc-threshold`).
+const TERMINATED_PODS: usize = 12500;
+const CONTROLLER_MANAGER: &str = "system:kube-controller-manager";
+const NO_GROUPS: [&str; 0] = [];
 
 /// A running control plane.
 pub struct ControlPlane {
@@ -42,8 +53,11 @@ impl ControlPlane {
 pub async fn start(settings: &Settings, scope: &Scope) -> anyhow::Result<ControlPlane> {
     let health = Health::default();
     let plane = ControlPlane { service: serve(settings, &health, scope).await?, health };
-    start_scheduler(&plane, scope)?;
-    start_controllers(settings, &plane, scope)?;
+    ensure_dns_service(settings, &plane).await?;
+    // One cache of each kind for everything that acts for the control plane.
+    let informers = Informers::new(plane.client(UserInfo::new(CONTROLLER_MANAGER, NO_GROUPS)), scope);
+    start_scheduler(&plane, &informers, scope)?;
+    start_controllers(settings, &plane, &informers, scope)?;
     Ok(plane)
 }
 
@@ -93,10 +107,52 @@ async fn serve(settings: &Settings, health: &Health, scope: &Scope) -> anyhow::R
     Ok(service)
 }
 
-fn start_scheduler(plane: &ControlPlane, scope: &Scope) -> anyhow::Result<()> {
-    let client = plane.client(UserInfo::new("system:kube-scheduler", Vec::<String>::new()));
-    let informers = Informers::new(client.clone(), scope);
+fn start_scheduler(plane: &ControlPlane, informers: &Informers, scope: &Scope) -> anyhow::Result<()> {
+    let client = plane.client(UserInfo::new("system:kube-scheduler", NO_GROUPS));
     let recorder = Recorder::new(client.clone(), "default-scheduler", None, scope);
-    Scheduler::build(scheduler::Config::default(), client, &informers, recorder)?.run(scope);
+    Scheduler::build(scheduler::Config::default(), client, informers, recorder)?.run(scope);
     Ok(())
+}
+
+fn start_controllers(
+    settings: &Settings,
+    plane: &ControlPlane,
+    informers: &Informers,
+    scope: &Scope,
+) -> anyhow::Result<()> {
+    let config = controllers::Config {
+        root_ca_pem: settings.pki.ca_pem()?,
+        cluster_cidr: settings.args.cluster_cidr.into(),
+        node_cidr_mask: NODE_CIDR_MASK,
+        terminated_pod_threshold: TERMINATED_PODS,
+    };
+    let service = plane.service.clone();
+    let clients: ClientBuilder = Arc::new(move |name| client::in_process(service.clone(), controller_identity(name)));
+    Controllers::build(config, clients, informers)?.run(scope);
+    Ok(())
+}
+
+/// Each controller has an account of its own, as with upstream's `--use-service-account-credentials`.
+fn controller_identity(name: &str) -> UserInfo {
+    let groups = ["system:serviceaccounts", "system:serviceaccounts:kube-system"];
+    UserInfo::new(format!("system:serviceaccount:kube-system:{name}"), groups)
+}
+
+/// Makes Service `kube-system/kube-dns`, whose address the node's DNS server answers at.
+async fn ensure_dns_service(settings: &Settings, plane: &ControlPlane) -> anyhow::Result<()> {
+    let labels = json!({
+        "k8s-app": "kube-dns", "kubernetes.io/cluster-service": "true", "kubernetes.io/name": "CoreDNS",
+    });
+    let port = |name: &str, protocol: &str| json!({"name": name, "port": 53, "targetPort": 53, "protocol": protocol});
+    let service = json!({
+        "apiVersion": "v1", "kind": "Service",
+        "metadata": {"name": "kube-dns", "namespace": "kube-system", "labels": labels},
+        "spec": {"clusterIP": settings.dns_ip, "ports": [port("dns", "UDP"), port("dns-tcp", "TCP")]},
+    });
+    let service: Service = serde_json::from_value(service)?;
+    let api: Api<Service> = Api::namespaced(plane.client(apiserver::server::own_identity()), "kube-system");
+    match api.create(&PostParams::default(), &service).await {
+        Err(kube::Error::Api(status)) if status.code == 409 => Ok(()),
+        made => made.map(|_| ()).context("make Service kube-dns"),
+    }
 }

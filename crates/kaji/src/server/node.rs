@@ -17,7 +17,7 @@ use kubelet::Kubelet;
 use pod_network::PodNetwork;
 
 use super::Settings;
-use super::control_plane::ControlPlane;
+use super::control_plane::{ControlPlane, NODE_CIDR_MASK};
 use crate::hello;
 
 /// The kubelet's port, upstream's.
@@ -26,14 +26,16 @@ const KUBELET_PORT: u16 = 10250;
 const MAX_PODS: u32 = 110;
 /// The least time between two passes of the service proxy.
 const MIN_SYNC: Duration = Duration::from_millis(2);
-/// Prefix length of a node's part of the pods' network, upstream's `--node-cidr-mask-size`.
-const NODE_CIDR_PREFIX: u8 = 24;
+/// The port of DNS.
+const DNS_PORT: u16 = 53;
+/// Seconds that DNS answers may be kept, CoreDNS's default for Kubernetes names.
+const DNS_TTL: u32 = 5;
 
 /// Starts everything that makes this machine a node.
 pub async fn start(settings: &Settings, plane: &ControlPlane, scope: &Scope) -> anyhow::Result<()> {
     let IpAddr::V4(node_ip) = settings.node_ip else { bail!("--node-ip must be an IPv4 address") };
     let args = &settings.args;
-    let pod_cidr = args.cluster_cidr.subnets(NODE_CIDR_PREFIX).ok().and_then(|mut nets| nets.next());
+    let pod_cidr = args.cluster_cidr.subnets(NODE_CIDR_MASK).ok().and_then(|mut nets| nets.next());
     let pod_cidr = pod_cidr.context("--cluster-cidr is too small for a node")?;
 
     let client = plane.client(UserInfo::new(format!("system:node:{}", settings.node_name), ["system:nodes"]));

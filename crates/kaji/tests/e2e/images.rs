@@ -5,7 +5,7 @@ use std::process::{Child, Command, Stdio};
 
 use testkit::Cluster;
 
-use crate::kit::{self, BUSYBOX};
+use crate::kit::{self, BUSYBOX, KAJI};
 
 #[test]
 fn archives_with_several_images_are_loaded() {
@@ -55,9 +55,7 @@ impl Drop for Registry {
     }
 }
 
-fn registry(cluster: &Cluster) -> (Registry, String) {
-    let gateway = cluster.machine.run("/bin/sh", &["-c", "ip -4 -o addr | grep -o '172[.][0-9.]*' | head -1"]).ok();
-    let address = format!("{}:5000", gateway.trim());
+fn registry(cluster: &Cluster, address: &str) -> Registry {
     let dir = cluster.machine.dir().join("registry");
     std::fs::create_dir_all(&dir).expect("a directory");
     let config = format!(
@@ -72,14 +70,16 @@ fn registry(cluster: &Cluster) -> (Registry, String) {
     let listening = lines.by_ref().map_while(Result::ok).any(|line| line.contains("listening on"));
     assert!(listening, "the registry listens");
     std::thread::spawn(move || lines.for_each(drop));
-    (Registry(child), address)
+    Registry(child)
 }
 
 #[test]
 fn images_are_pulled_from_a_registry() {
-    let cluster = kit::cluster("pull");
-    let (_registry, address) = registry(&cluster);
-    push(&cluster, &address, "demo/busybox", "1.0");
+    // The first network is free on a machine of one's own, and this machine has its first address.
+    let address = "172.30.0.1:5000";
+    let cluster = Cluster::create_with(KAJI, "pull", &["--insecure-registry", address]);
+    let _registry = registry(&cluster, address);
+    push(&cluster, address, "demo/busybox", "1.0");
     let reference = format!("{address}/demo/busybox:1.0");
     cluster.machine.kaji(&["image", "pull", &reference, "--name", cluster.name()]).says(&reference);
     let pod = kit::pod("pulled", "sleep 1000").replace(BUSYBOX, &reference);
