@@ -64,3 +64,6 @@ pub(crate) use stateful_set::StatefulSet;
 pub(crate) use storage::{CsiDriver, StorageClass};
 pub(crate) use volume::{PersistentVolume, PersistentVolumeClaim};
 pub(crate) use workload::PodTemplate;
+
+#[cfg(test)]
+mod tests;

@@ -18,7 +18,6 @@ impl Strategy for EndpointSlice {
     fn default(&self, object: &mut Object) {
         // Upstream declares the list without omitempty, so it is always there.
         object.default_to("endpoints", Vec::<Value>::new());
-        object.default_to("ports", Value::Null);
         for port in object.items_mut("ports") {
             port.default_to("name", "");
             port.default_to("protocol", "TCP");
