@@ -17,4 +17,4 @@ pub mod scheduler;
 #[cfg(test)]
 mod testing;
 
-pub use scheduler::{Config, Scheduler};
+pub use scheduler::{Config, ConfigError, Scheduler};

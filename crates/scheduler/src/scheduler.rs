@@ -8,6 +8,7 @@ mod core;
 mod events;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use client::{Client, Informers, Lister, Recorder};
 use component_base::Scope;
@@ -60,14 +61,46 @@ struct Shared {
     budgets: Lister<PodDisruptionBudget>,
 }
 
+/// What a configuration got wrong.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// Pods find their scheduler by its name.
+    #[error("the scheduler's name is empty")]
+    NoName,
+    /// The first delay is the shortest.
+    #[error("the initial back-off ({initial:?}) is longer than the longest ({max:?})")]
+    Backoff {
+        /// As configured.
+        initial: Duration,
+        /// As configured.
+        max: Duration,
+    },
+}
+
 impl Scheduler {
     /// A scheduler that acts through `client`.
-    pub fn build(config: Config, client: Client, informers: Informers, recorder: Recorder) -> Self {
-        Self { config, client, informers, recorder }
+    pub fn build(
+        config: Config,
+        client: Client,
+        informers: &Informers,
+        recorder: Recorder,
+    ) -> Result<Self, ConfigError> {
+        if config.scheduler_name.is_empty() {
+            return Err(ConfigError::NoName);
+        }
+        let Delays { initial_backoff: initial, max_backoff: max, .. } = config.delays;
+        if initial > max {
+            return Err(ConfigError::Backoff { initial, max });
+        }
+        Ok(Self { config, client, informers: informers.clone(), recorder })
     }
 
     /// Schedules until the scope ends.
-    pub async fn run(self, scope: Scope) {
+    pub fn run(self, scope: &Scope) {
+        scope.spawn("scheduler", self.schedule(scope.clone()));
+    }
+
+    async fn schedule(self, scope: Scope) {
         let (pods, nodes) = (self.informers.informer::<Pod>(), self.informers.informer::<Node>());
         let namespaces = self.informers.informer::<Namespace>();
         let claims = self.informers.informer::<PersistentVolumeClaim>();
@@ -82,17 +115,11 @@ impl Scheduler {
             budgets: budgets.lister(),
         });
         events::watch(&shared, &pods, &nodes, &namespaces, &claims, &volumes);
-        tokio::select! {
-            () = scope.cancelled() => return,
-            _ = async { tokio::join!(pods.synced(), nodes.synced(), namespaces.synced(), claims.synced(), volumes.synced(), budgets.synced()) } => {}
-        }
-        let binder = Binder::new(self.client, self.recorder, shared.clone(), scope.clone());
+        tokio::join!(pods.synced(), nodes.synced(), namespaces.synced());
+        tokio::join!(claims.synced(), volumes.synced(), budgets.synced());
+        let binder = Binder::new(self.client, self.recorder, shared.clone(), scope);
         let mut cycles = Cycles { shared, binder, snapshot: Snapshot::default(), start: 0 };
-        let cancelled = scope.cancelled();
-        tokio::select! {
-            () = cancelled => {}
-            () = cycles.run() => {}
-        }
+        cycles.run().await;
     }
 }
 
