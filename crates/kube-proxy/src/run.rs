@@ -14,7 +14,7 @@ use ipnet::Ipv4Net;
 use k8s_openapi::api::core::v1::Service;
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use parking_lot::Mutex;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::flows::UdpEndpoints;
@@ -47,7 +47,8 @@ impl Config {
         services.on_event(move |event| sink.put(|latest| &mut latest.services, event));
         let sink = pending.clone();
         slices.on_event(move |event| sink.put(|latest| &mut latest.slices, event));
-        KubeProxy { config: self, services, slices, pending, meters: Meters::new(Metrics::global()) }
+        let (passes, meters) = (watch::Sender::new(0), Meters::new(Metrics::global()));
+        KubeProxy { config: self, services, slices, pending, passes, meters }
     }
 }
 
@@ -111,10 +112,16 @@ pub struct KubeProxy {
     services: Informer<Service>,
     slices: Informer<EndpointSlice>,
     pending: Arc<Pending>,
+    passes: watch::Sender<u64>,
     meters: Meters,
 }
 
 impl KubeProxy {
+    /// How many passes have reached the kernel: from the first on, Services work.
+    pub fn passes(&self) -> watch::Receiver<u64> {
+        self.passes.subscribe()
+    }
+
     /// Keeps the table current until the scope ends. The table stays behind, so that connections do.
     pub async fn run(self, scope: Scope) {
         tokio::select! {
@@ -144,6 +151,7 @@ impl KubeProxy {
                     Ok(used) => {
                         whole_table = false;
                         kernel = Some(used);
+                        self.passes.send_modify(|passes| *passes += 1);
                         retry.reset();
                     }
                     Err(err) => {

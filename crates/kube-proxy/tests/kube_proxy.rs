@@ -1,5 +1,7 @@
 //! Rules that are right in the kernel's eyes: real sockets, in network namespaces of the test's own.
 
+#[path = "kube_proxy/api.rs"]
+mod api;
 #[path = "kube_proxy/cluster.rs"]
 mod cluster;
 
@@ -175,5 +177,40 @@ fn a_udp_client_that_keeps_its_socket_follows_the_endpoints() {
         assert_eq!(cluster::exchange(&socket), "a");
         cluster.serve("dns", dns, &[Backend::ready("b")]);
         assert_eq!(cluster::exchange(&socket), "b");
+    });
+}
+
+#[test]
+fn the_loop_follows_the_api_and_its_rules_outlive_it() {
+    Cluster::run(|cluster| {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
+        runtime.expect("a runtime").block_on(async {
+            let api = api::Api::new(vec![api::service("10.96.0.1", 30080)], vec![api::slice(&[("10.244.0.2", true)])]);
+            let scope = component_base::Scope::root();
+            let informers = client::Informers::new(api.client(), &scope);
+            let config = kube_proxy::Config {
+                node_name: "here".into(),
+                cluster_cidr: "10.244.0.0/16".parse().expect("a network"),
+                service_cidr: "10.96.0.0/16".parse().expect("a network"),
+                served_here: vec![],
+                min_sync_period: Duration::ZERO,
+            };
+            let proxy = config.build(&informers);
+            let mut passes = proxy.passes();
+            let task = scope.spawn_draining("kube-proxy", proxy.run(scope.clone()));
+            let mut pass = async || {
+                let changed = tokio::time::timeout(Duration::from_secs(30), passes.changed());
+                changed.await.expect("a pass in time").expect("it runs");
+            };
+            pass().await;
+            assert_eq!(cluster.ask("client", "10.96.0.1:80"), answered("a", "10.244.0.9"));
+            assert_eq!(cluster.ask("outside", "192.0.2.1:30080"), answered("a", "10.244.0.1"));
+            api.modify(api::slice(&[("10.244.0.2", false), ("10.244.0.3", true)]));
+            pass().await;
+            assert_eq!(cluster.ask("client", "10.96.0.1:80"), answered("b", "10.244.0.9"));
+            assert!(scope.shutdown(Duration::from_secs(30)).await);
+            task.await.expect("it ended by itself");
+            assert_eq!(cluster.ask("client", "10.96.0.1:80"), answered("b", "10.244.0.9"));
+        });
     });
 }
