@@ -31,6 +31,11 @@ pub struct Schemas {
 }
 
 impl Schemas {
+    /// Schemas of one's own, as those of custom resources.
+    pub fn new(set: SchemaSet, kinds: impl IntoIterator<Item = (GroupVersionKind, NodeId)>) -> Self {
+        Self { set, kinds: kinds.into_iter().collect() }
+    }
+
     /// The schema of a kind, of a list (`DeploymentList`) or of a body (`Scale`, `Eviction`, `TokenRequest`).
     pub fn of(&self, kind: &GroupVersionKind) -> Option<NodeId> {
         self.kinds.get(kind).copied()

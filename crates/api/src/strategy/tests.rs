@@ -178,7 +178,8 @@ fn a_namespace_is_born_active_and_finalized() {
           "status": {
             "phase": "Active"
           }
-        }"#]].assert_eq(&format!("{:#}", namespace.into_value()));
+        }"#]]
+    .assert_eq(&format!("{:#}", namespace.into_value()));
 }
 
 #[test]
@@ -190,13 +191,19 @@ fn a_signing_request_carries_who_made_it() {
 
 #[test]
 fn wrong_objects_are_refused_field_by_field() {
-    check(object("v1", "ConfigMap", json!({"data": {"a/b": "", "c": ""}, "binaryData": {"c": ""}})), &expect![[r#"
+    check(
+        object("v1", "ConfigMap", json!({"data": {"a/b": "", "c": ""}, "binaryData": {"c": ""}})),
+        &expect![[r#"
         data[a/b]: Invalid value: "a/b": a valid config key must consist of alphanumeric characters, '-', '_' or '.' (e.g. 'key.name',  or 'KEY_NAME',  or 'key-name', regex used for validation is '[-._a-zA-Z0-9]+')
         data[c]: Invalid value: "c": duplicate of key present in binaryData
-    "#]]);
-    check(object("v1", "Secret", json!({"type": "kubernetes.io/tls", "data": {"tls.crt": ""}})), &expect![[r#"
+    "#]],
+    );
+    check(
+        object("v1", "Secret", json!({"type": "kubernetes.io/tls", "data": {"tls.crt": ""}})),
+        &expect![[r#"
         data[tls.key]: Required value
-    "#]]);
+    "#]],
+    );
     check(
         object("batch/v1", "Job", json!({"spec": {"template": template("Always"), "parallelism": -1}})),
         &expect![[r#"
@@ -247,18 +254,27 @@ fn wrong_objects_are_refused_field_by_field() {
             subjects[0].namespace: Required value
         "#]],
     );
-    check(object("networking.k8s.io/v1", "Ingress", json!({"spec": {}})), &expect![[r#"
+    check(
+        object("networking.k8s.io/v1", "Ingress", json!({"spec": {}})),
+        &expect![[r#"
         spec: Invalid value: []: either `defaultBackend` or `rules` must be specified
-    "#]]);
-    check(object("v1", "PersistentVolume", json!({"spec": {}})), &expect![[r#"
+    "#]],
+    );
+    check(
+        object("v1", "PersistentVolume", json!({"spec": {}})),
+        &expect![[r#"
         spec.accessModes: Required value
         spec.capacity: Required value
         spec: Required value: must specify a volume type
-    "#]]);
-    check(object("v1", "PersistentVolumeClaim", json!({"spec": {}})), &expect![[r#"
+    "#]],
+    );
+    check(
+        object("v1", "PersistentVolumeClaim", json!({"spec": {}})),
+        &expect![[r#"
         spec.accessModes: Required value: at least 1 access mode is required
         spec.resources[storage]: Required value
-    "#]]);
+    "#]],
+    );
     check(
         object(
             "autoscaling/v2",
@@ -282,9 +298,12 @@ fn wrong_objects_are_refused_field_by_field() {
             endpoints[0].addresses[0]: Invalid value: "x": must be a valid IPv4 address
         "#]],
     );
-    check(object("scheduling.k8s.io/v1", "PriorityClass", json!({"value": 1_000_000_001})), &expect![[r#"
+    check(
+        object("scheduling.k8s.io/v1", "PriorityClass", json!({"value": 1_000_000_001})),
+        &expect![[r#"
         value: Forbidden: maximum allowed value of a user defined priority is 1000000000
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]

@@ -184,9 +184,10 @@ fn ports_on_host<'a>(
         let path = path.child("ports").index(index);
         let (number, on_host) =
             (port.int("containerPort").unwrap_or_default(), port.int("hostPort").unwrap_or_default());
-        if host_network && number != on_host {
-            let detail = "must match `hostPort` when `hostNetwork` is true";
-            errors.push(Error::invalid(&path.child("containerPort"), number, detail));
+        // A pod's own ports have been defaulted; those of a template will be in its pods.
+        if host_network && on_host != 0 && on_host != number {
+            let detail = "must match `containerPort` when `hostNetwork` is true";
+            errors.push(Error::invalid(&path.child("hostPort"), on_host, detail));
         }
         if on_host != 0 && !seen.insert((port.text("protocol"), port.text("hostIP"), on_host)) {
             let text = format!("{}/{}/{on_host}", port.text("protocol"), port.text("hostIP"));
