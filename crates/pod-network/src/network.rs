@@ -163,13 +163,26 @@ impl Config {
             return invalid("pods and Services share addresses");
         }
         let file = StateFile::in_directory(&self.state_dir);
-        let ipam = file.load()?.unwrap_or_else(|| Ipam::new(net));
+        let ipam = match file.load() {
+            Err(err @ StateError::Damaged { .. }) if !has_pod_links()? => {
+                tracing::warn!(error = &err as &dyn std::error::Error, "no pod has a link yet: starting anew");
+                None
+            }
+            loaded => loaded?,
+        };
+        let ipam = ipam.unwrap_or_else(|| Ipam::new(net));
         if ipam.net() != net && ipam.pods().next().is_some() {
             return Err(Error::OtherNetwork { remembered: ipam.net(), configured: net });
         }
         let ipam = if ipam.net() == net { ipam } else { Ipam::new(net) };
         Ok(PodNetwork { shared: Arc::new(Shared { config: self, file, ipam: Mutex::new(ipam) }) })
     }
+}
+
+/// Whether any pod is connected, as after a restart of this process but not of the machine.
+fn has_pod_links() -> Result<bool, netlink::Error> {
+    let links = route::links(&mut Socket::route()?)?;
+    Ok(links.iter().any(|link| attach::is_pod_link(&link.name)))
 }
 
 impl PodNetwork {

@@ -1,9 +1,11 @@
 //! The allocator's state in one small file, replaced as a whole.
 //!
-//! Guarantee: after a crash or a power loss the file is the one before or after the last change, never a part of one.
+//! Guarantee: after a crash of the process the file is the one before or after the last change, never a part of one.
+//! Power loss may damage it, but takes every pod's link with it too: the addresses matter as long as there are links.
+//! So nothing waits for the disk here, where each pod's start would.
 
-use std::fs::{self, File};
-use std::io::{self, Write};
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::ipam::Ipam;
@@ -67,11 +69,8 @@ impl StateFile {
             let directory = self.path.parent().unwrap_or(Path::new("/"));
             fs::create_dir_all(directory)?;
             let next = self.path.with_extension("next");
-            let mut file = File::create(&next)?;
-            file.write_all(&serde_json::to_vec(ipam)?)?;
-            file.sync_data()?;
-            fs::rename(&next, &self.path)?;
-            File::open(directory)?.sync_all()
+            fs::write(&next, serde_json::to_vec(ipam)?)?;
+            fs::rename(&next, &self.path)
         };
         write().map_err(|err| StateError::Write { path: self.path.clone(), err })
     }
@@ -91,7 +90,8 @@ mod tests {
         file.save(&ipam).expect("the directory is writable");
         assert_eq!(file.load().expect("it was just written"), Some(ipam));
         let length = fs::metadata(&file.path).expect("the file is there").len();
-        File::options().write(true).open(&file.path).and_then(|open| open.set_len(length / 2)).expect("truncated");
+        let half = fs::File::options().write(true).open(&file.path).and_then(|open| open.set_len(length / 2));
+        half.expect("truncated");
         let err = file.load().expect_err("half a file is no state");
         assert!(err.to_string().contains("are damaged; move the file away"), "{err}");
     }

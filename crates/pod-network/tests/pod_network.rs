@@ -177,6 +177,27 @@ fn host_ports_lead_to_their_pod() {
 }
 
 #[test]
+fn a_damaged_state_is_told_while_pods_run_and_forgotten_when_none_does() {
+    on_a_node(|network, config| async move {
+        let a = network.create_netns("a").await.expect("a");
+        network.attach("uid-a", &a, &[]).await.expect("a is attached");
+        drop(network);
+        let file = config.state_dir.join("pod-addresses.json");
+        std::fs::write(&file, "{").expect("the file is ours");
+        let err = config.clone().build().expect_err("a pod has an address that nobody knows");
+        assert!(err.to_string().contains("are damaged"), "{err}");
+        let mut changes = Changes::new();
+        let mut socket = Socket::route().expect("a socket");
+        let links = route::links(&mut socket).expect("the links");
+        let port = links.iter().find(|link| link.master.is_some()).expect("the pod's link");
+        changes.delete_link(&port.name, route::Tolerate::Nothing);
+        changes.apply(&mut socket).expect("it is there");
+        config.build().expect("nothing depends on what is lost");
+        netns::delete(&a).expect("it was made here");
+    });
+}
+
+#[test]
 fn a_pod_needs_no_root_for_low_ports() {
     on_a_node(|network, _| async move {
         let a = network.create_netns("a").await.expect("a");

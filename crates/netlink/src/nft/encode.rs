@@ -37,6 +37,8 @@ const SET_MAP: u32 = 0x8;
 const SET_TIMEOUT: u32 = 0x10;
 const SET_EVAL: u32 = 0x20;
 const CONCAT_BITS: u32 = 6;
+/// libnftnl's user data: key byte order (type 0, four bytes) is the machine's.
+const HOST_ENDIAN_KEY: [u8; 6] = [0, 4, 1, 0, 0, 0];
 
 /// What a transaction became.
 pub(super) struct Encoded {
@@ -135,6 +137,10 @@ fn set(body: &mut Body, name: &str, set: &Set) {
             body.be32(7, length_of(data));
         }
         SetKind::Recent(timeout) => body.be64(11, timeout.as_millis() as u64),
+    }
+    if set.key == [Kind::Mark] {
+        // For whoever lists the rules: without it nft shows numbers of one word in the wrong byte order.
+        body.put(13, &HOST_ENDIAN_KEY);
     }
     // NFTA_SET_ID, which the kernel wants of a set although we name it everywhere.
     body.be32(10, 1);
