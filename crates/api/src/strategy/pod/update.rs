@@ -24,10 +24,7 @@ pub(super) fn validate(object: &Object, old: &Object) -> Errors {
     }
     for list in LISTS {
         if new.list(list).len() != old.list(list).len() {
-            let detail = format!(
-                "pod updates may not add or remove {}",
-                if list == "containers" { list } else { "initContainers" }
-            );
+            let detail = "pod updates may not add or remove containers";
             errors.push(Error::forbidden(&path.child(list), detail));
         }
     }
