@@ -1,7 +1,9 @@
 //! Defaults of pods and pod templates (upstream: pkg/apis/core/v1/defaults.go and zz_generated.defaults.go).
 
+use apimachinery::quantity::Quantity;
 use serde_json::{Map, Value, json};
 
+use crate::check::quantity;
 use crate::json::{Read, Write};
 
 /// The mode of files made from ConfigMaps and Secrets, 0644.
@@ -148,9 +150,38 @@ fn requests_from_limits(resources: &mut Map<String, Value>) {
 /// Requests of the pod as a whole, where it has limits as a whole: what the containers request together,
 /// else the limit.
 fn pod_requests(spec: &mut Map<String, Value>) {
-    if let Some(resources) = spec.object_at("resources") {
-        requests_from_limits(resources);
+    if spec.object("resources").object("limits").is_empty() {
+        return;
     }
+    let together: Vec<(&str, Option<Quantity>)> = ["cpu", "memory"].map(|name| (name, requested(spec, name))).to_vec();
+    let Some(resources) = spec.object_at("resources") else { return };
+    if let Some(requests) = resources.object_made("requests") {
+        for (name, amount) in together.iter().filter_map(|(name, amount)| Some((name, (*amount)?))) {
+            requests.default_to(name, amount.to_string());
+        }
+    }
+    requests_from_limits(resources);
+}
+
+/// What the containers request of a resource at the same time: those that run together, or one that runs before.
+fn requested(spec: &Map<String, Value>, name: &str) -> Option<Quantity> {
+    let request = |container: &Value| container.object("resources").object("requests").get(name).map(quantity);
+    let (mut together, mut before): (Option<Quantity>, Option<Quantity>) = (None, None);
+    let add = |sum: Option<Quantity>, more: Option<Quantity>| match (sum, more) {
+        (Some(sum), Some(more)) => Some(sum.add(more)),
+        (sum, more) => sum.or(more),
+    };
+    for container in spec.list("initContainers") {
+        if container.text("restartPolicy") == "Always" {
+            together = add(together, request(container));
+        } else {
+            before = before.max(add(together, request(container)));
+        }
+    }
+    for container in spec.list("containers") {
+        together = add(together, request(container));
+    }
+    together.max(before)
 }
 
 fn host_ports(container: &mut Map<String, Value>) {
@@ -331,6 +362,18 @@ mod tests {
                   ]
                 }"#]],
         );
+    }
+
+    #[test]
+    fn a_pod_with_limits_as_a_whole_requests_what_its_containers_do() {
+        let request = |cpu: &str| json!({"requests": {"cpu": cpu}});
+        let mut spec = json!({
+            "resources": {"limits": {"cpu": "2", "memory": "1Gi"}},
+            "initContainers": [{"resources": request("100m")}],
+            "containers": [{"resources": request("300m")}, {"resources": request("250m")}],
+        });
+        pod(spec.as_object_mut().expect("a spec"));
+        assert_eq!(spec["resources"]["requests"], json!({"cpu": "550m", "memory": "1Gi"}));
     }
 
     #[test]
