@@ -72,6 +72,18 @@ pub async fn start(settings: &Settings, plane: &ControlPlane, scope: &Scope) -> 
     Kubelet::build(config, deps)?.run(scope).await.context("start the kubelet")
 }
 
+/// Serves the cluster's DNS at an address of this node's own.
+async fn start_dns(settings: &Settings, informers: &Informers, scope: &Scope) -> anyhow::Result<()> {
+    let config = dns::Config {
+        listen: vec![SocketAddr::new(settings.dns_ip.into(), DNS_PORT)],
+        link: "lo".into(),
+        domain: settings.args.cluster_domain.clone(),
+        ttl: DNS_TTL,
+        resolv_conf: settings.args.resolv_conf.clone(),
+    };
+    config.build(informers).start(scope).await.context("start DNS")
+}
+
 fn network(settings: &Settings, pod_cidr: Ipv4Net) -> anyhow::Result<PodNetwork> {
     let config = pod_network::Config {
         pod_cidr,
