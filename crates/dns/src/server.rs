@@ -8,15 +8,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use component_base::Scope;
 use component_base::metrics::{Counter, Metrics};
+use component_base::{Backoff, Scope};
 use hickory_proto::op::{Edns, Message, MessageType, OpCode, Query, ResponseCode};
 use hickory_proto::rr::{DNSClass, Record, RecordType};
 use parking_lot::RwLock;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
 use tokio::sync::Semaphore;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use crate::answer::Answer;
 use crate::forward::{Forwarder, PAYLOAD};
@@ -90,16 +90,21 @@ impl Server {
         self.synced.store(true, Ordering::Release);
     }
 
-    /// Answers datagrams until the socket fails.
+    /// Answers datagrams.
     pub(crate) async fn serve_udp(self: Arc<Self>, socket: UdpSocket, scope: Scope) {
         let socket = Arc::new(socket);
+        let mut trouble = trouble();
         let mut buffer = [0; 4096];
         loop {
             let (length, from) = match socket.recv_from(&mut buffer).await {
                 Ok(received) => received,
-                Err(err) if err.kind() == io::ErrorKind::ConnectionRefused => continue,
-                Err(err) => return tracing::error!(error = %err, "DNS over UDP ends"),
+                Err(err) => {
+                    tracing::warn!(error = %err, "a DNS question was not received");
+                    sleep(trouble.next_delay()).await;
+                    continue;
+                }
             };
+            trouble.reset();
             match self.receive(&buffer[..length], Transport::Udp) {
                 Reply::Nothing => {}
                 Reply::Now(bytes) => send(&socket, &bytes, from).await,
@@ -117,13 +122,15 @@ impl Server {
         }
     }
 
-    /// Takes connections until the listener fails.
+    /// Takes connections.
     pub(crate) async fn serve_tcp(self: Arc<Self>, listener: TcpListener, scope: Scope) {
+        let mut trouble = trouble();
         loop {
             // A place first: connections beyond the limit wait in the kernel's queue.
             let Ok(permit) = self.connections.clone().acquire_owned().await else { return };
             match listener.accept().await {
                 Ok((stream, _)) => {
+                    trouble.reset();
                     let server = self.clone();
                     scope.spawn("dns/connection", async move {
                         // The other side hung up or fell silent: nobody is left to tell.
@@ -131,7 +138,10 @@ impl Server {
                         drop(permit);
                     });
                 }
-                Err(err) => tracing::warn!(error = %err, "a DNS connection was not taken"),
+                Err(err) => {
+                    tracing::warn!(error = %err, "a DNS connection was not taken");
+                    sleep(trouble.next_delay()).await;
+                }
             }
         }
     }
@@ -217,6 +227,11 @@ impl Server {
         let sections = Sections { answers, authorities: found.authorities, additionals: found.additionals };
         respond(&pending.request, pending.transport, found.metadata.response_code, false, sections)
     }
+}
+
+/// How long to leave a socket alone that fails: out of memory or descriptors, it would fail again at once.
+fn trouble() -> Backoff {
+    Backoff::new(Duration::from_millis(5), Duration::from_secs(1))
 }
 
 async fn send(socket: &UdpSocket, bytes: &[u8], to: SocketAddr) {

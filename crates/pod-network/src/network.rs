@@ -300,10 +300,11 @@ impl Shared {
 
     /// Deletes the bridge's ports that belong to no pod.
     fn delete_stray_ports(&self) -> Result<(), Error> {
-        let ours: BTreeSet<String> = self.ipam.lock().pods().map(|(uid, _)| attach::link_name(uid)).collect();
         let mut socket = Socket::route()?;
         let Some(bridge) = route::link(&mut socket, &self.config.bridge)? else { return Ok(()) };
+        // The links first: a pod has its address before its link, so none that is being attached looks astray.
         let links = route::links(&mut socket)?;
+        let ours: BTreeSet<String> = self.ipam.lock().pods().map(|(uid, _)| attach::link_name(uid)).collect();
         let strays = links.iter().filter(|link| {
             link.master == Some(bridge.index) && attach::is_pod_link(&link.name) && !ours.contains(&link.name)
         });
