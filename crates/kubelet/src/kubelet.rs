@@ -17,14 +17,19 @@ use tokio::sync::{Semaphore, broadcast, mpsc, watch};
 use crate::config::{Config, ConfigError};
 use crate::container::dns::Resolver;
 use crate::context::{Context, PULLS};
+use crate::logs;
 use crate::network::PodNetwork;
 use crate::node::lease;
 use crate::node::machine::MachineInfo;
 use crate::node::register::Registrar;
+use crate::pod::PodRef;
 use crate::pod::machine::Adopted;
 use crate::pod::worker::{Latest, Message, PodView, Worker};
 use crate::sources::Sources;
 use crate::volumes::token::ApiTokens;
+
+/// How often the sizes of logs are looked at.
+const LOG_MONITOR: std::time::Duration = std::time::Duration::from_secs(10);
 
 /// Messages a worker may be behind before it is told to look for itself.
 const INBOX: usize = 64;
@@ -116,6 +121,7 @@ impl Kubelet {
         let on_event = workers.clone();
         pods.on_event(move |event| on_event.note(event));
         scope.spawn("runtime-events", workers.clone().follow_runtime(events));
+        scope.spawn("log-rotation", workers.clone().rotate_logs());
         let orphans = workers.clone();
         let synced = pods.clone();
         scope.spawn("pod-cleanup", async move {
@@ -144,6 +150,11 @@ impl Workers {
     /// Every pod of this node.
     pub fn pods(&self) -> Vec<Arc<Pod>> {
         self.running.read().values().map(|worker| worker.view.read().pod.clone()).collect()
+    }
+
+    /// A view of every pod of this node.
+    pub fn views(&self) -> Vec<PodView> {
+        self.running.read().values().map(|worker| worker.view.read().clone()).collect()
     }
 
     /// The view of a pod by namespace and name; of several the one that is not going away.
@@ -216,6 +227,32 @@ impl Workers {
                     }
                 }
                 Err(broadcast::error::RecvError::Closed) => return,
+            }
+        }
+    }
+
+    /// Rotates logs that grew large. How fast they grow is the containers' affair, so the clock decides when to look
+    /// (upstream: containerLogMonitorInterval).
+    async fn rotate_logs(self: Arc<Self>) {
+        loop {
+            tokio::time::sleep(LOG_MONITOR).await;
+            for view in self.views() {
+                let dir = self.cx.config.pod_log_dir.join(PodRef::of(&view.pod).log_directory());
+                for container in view.containers.iter().filter(|container| container.running) {
+                    let Some(id) = &container.id else { continue };
+                    let log = logs::path(&dir, &container.name, container.attempt);
+                    if !logs::rotate::is_due(&log) {
+                        continue;
+                    }
+                    let moved = logs::rotate::rotate(&log, component_base::now());
+                    let result = match moved {
+                        Ok(()) => self.cx.runtime.reopen_container_log(id).await.map_err(|err| err.to_string()),
+                        Err(err) => Err(err.to_string()),
+                    };
+                    if let Err(err) = result {
+                        tracing::warn!(log = %log.display(), error = err, "rotating a log failed");
+                    }
+                }
             }
         }
     }
