@@ -29,6 +29,7 @@ pub mod allocation;
 pub mod discovery;
 pub mod nonresource;
 pub mod openapi;
+mod protobuf;
 mod request_metrics;
 
 mod bootstrap;

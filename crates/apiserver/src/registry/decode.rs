@@ -8,9 +8,10 @@ use http::header;
 use serde_json::Value;
 
 use super::Cx;
+use crate::protobuf;
 
 /// The media types that are read.
-const READ: [&str; 2] = ["application/json", "application/yaml"];
+const READ: [&str; 3] = ["application/json", "application/yaml", protobuf::MEDIA_TYPE];
 
 /// The media type of the body, without parameters; JSON where nothing is said.
 pub fn media_type(cx: &Cx) -> &str {
@@ -35,6 +36,10 @@ pub fn parse(cx: &Cx, body: &Bytes) -> Result<(Value, Vec<Problem>), StatusError
             Ok((parsed.value, parsed.duplicates))
         }
         "application/yaml" | "application/x-yaml" => yaml(body),
+        protobuf::MEDIA_TYPE => {
+            let value = protobuf::decode(body).map_err(|error| broken(&error))?;
+            Ok((value, Vec::new()))
+        }
         _ => Err(StatusError::unsupported_media_type(&READ)),
     }
 }
