@@ -13,7 +13,7 @@ use super::records::{Container, ContainerRecord, Sandbox, file_name, read_json};
 use super::sandboxes::clear_directory;
 use super::shim_client;
 use crate::runtime::Error;
-use crate::shim::protocol::{Request, STATUS_FILE, Status};
+use crate::shim::protocol::{STATUS_FILE, Status};
 
 impl Inner {
     pub(super) async fn adopt(self: &Arc<Self>) -> Result<(), Error> {
@@ -34,7 +34,7 @@ impl Inner {
     async fn adopt_sandbox(self: &Arc<Self>, directory: PathBuf) {
         let Ok(sandbox) = Sandbox::load(&directory) else {
             // It was being made when the server ended: nobody was told of it.
-            let _ = shim_client::ask(&directory, &Request::Shutdown).await;
+            shim_client::shut_down(&directory).await;
             warn_of(self.blocking(move || clear_directory(&directory)).await);
             return;
         };
@@ -53,7 +53,7 @@ impl Inner {
             return;
         }
         // A helper that was started but not entered, or one that died.
-        let _ = shim_client::ask(&sandbox.directory, &Request::Shutdown).await;
+        shim_client::shut_down(&sandbox.directory).await;
         warn_of(sandbox.update(|record| record.ready = false));
         self.settle(&sandbox).await;
     }

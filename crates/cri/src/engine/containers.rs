@@ -10,14 +10,14 @@ use component_base::now;
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, mkdirat, openat, openat2};
 use tokio::sync::watch;
 
-use super::records::{Container, ContainerRecord, Sandbox, write_json};
+use super::records::{Container, ContainerRecord, Sandbox, read_json, write_json};
 use super::sandboxes::{clear_directory, detach, new_id, shm_path};
 use super::shim_client::{self, RequestError};
 use super::{Inner, signal, spec, state_word, user};
 use crate::cgroup::{CgroupManager, DeviceRule};
 use crate::images::{PreparedImage, mount_overlay};
 use crate::runtime::{ContainerConfig, ContainerState, ContainerStats, Error, NamespaceMode, Resources};
-use crate::shim::protocol::{LAUNCH_FILE, Launch, Request, STATUS_FILE, Status};
+use crate::shim::protocol::{LAUNCH_FILE, Launch, Reply, Request, STATUS_FILE, Status};
 
 /// How long a killed container may take to be gone.
 const KILLED: Duration = Duration::from_secs(30);
@@ -114,21 +114,19 @@ impl Inner {
         }
         let request = Request::Start { container: id.to_owned() };
         match shim_client::ask(&container.sandbox.directory, &request).await {
-            Ok(()) => {}
-            Err(RequestError::Refused(cause)) => {
-                self.learn_from_disk(&container);
-                return Err(Error::Start(cause));
+            Ok(Reply::Event { status, .. }) => {
+                self.learn(id, status);
+                Ok(())
             }
-            Err(err) => return Err(Error::failed("failed to start container", err)),
-        }
-        self.learn_from_disk(&container);
-        Ok(())
-    }
-
-    /// The answer to a start may be here before the news of it.
-    fn learn_from_disk(&self, container: &Container) {
-        if let Ok(status) = super::records::read_json(&container.directory.join(STATUS_FILE)) {
-            self.learn(&container.id, status);
+            Ok(_) => Ok(()),
+            Err(RequestError::Refused(cause)) => {
+                // How it ended is on disk before we are told, and perhaps not among the news yet.
+                if let Ok(status) = read_json(&container.directory.join(STATUS_FILE)) {
+                    self.learn(id, status);
+                }
+                Err(Error::Start(cause))
+            }
+            Err(err) => Err(Error::failed("failed to start container", err)),
         }
     }
 
@@ -164,7 +162,7 @@ impl Inner {
     async fn signal(&self, container: &Container, signal: i32) -> Result<(), Error> {
         let request = Request::Signal { container: container.id.clone(), signal };
         match shim_client::ask(&container.sandbox.directory, &request).await {
-            Ok(()) | Err(RequestError::Gone | RequestError::Refused(_)) => Ok(()),
+            Ok(_) | Err(RequestError::Gone | RequestError::Refused(_)) => Ok(()),
             Err(RequestError::Io(err))
                 if matches!(err.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused) =>
             {
@@ -215,6 +213,7 @@ impl Inner {
         let request = Request::ReopenLog { container: id.to_owned() };
         shim_client::ask(&container.sandbox.directory, &request)
             .await
+            .map(drop)
             .map_err(|err| Error::failed("failed to reopen the container's log", err))
     }
 

@@ -38,7 +38,7 @@ impl Inner {
         let directory = self.config.run_dir.join(&id);
         let result = self.make_sandbox(id.clone(), directory.clone(), config).await;
         if result.is_err() {
-            let _ = shim_client::ask(&directory, &Request::Shutdown).await;
+            shim_client::shut_down(&directory).await;
             self.blocking(move || clear_directory(&directory)).await?;
         }
         result.map(|()| id)
@@ -148,9 +148,8 @@ impl Inner {
         let Ok(sandbox) = self.sandbox(id) else { return Ok(()) };
         let _turn = sandbox.turn.lock().await;
         sandbox.update(|record| record.ready = false)?;
-        // An answer means that all have ended and are recorded; no answer, that the helper is gone already.
-        let stopped = tokio::time::timeout(SHUTDOWN, shim_client::ask(&sandbox.directory, &Request::Shutdown)).await;
-        if stopped.is_err() {
+        // The helper goes when all have ended and are recorded.
+        if tokio::time::timeout(SHUTDOWN, shim_client::shut_down(&sandbox.directory)).await.is_err() {
             return Err(Error::Timeout(SHUTDOWN.as_secs()));
         }
         self.settle(&sandbox).await;

@@ -152,7 +152,7 @@ impl Inner {
         let mut connection = self.connect(&container).await?;
         let request = Request::Exec { container: id.to_owned(), args: command.to_vec(), tty };
         match connection.ask(&request, streams).await {
-            Ok(fds) => Ok((connection, fds.into_iter().next())),
+            Ok((_, fds)) => Ok((connection, fds.into_iter().next())),
             // Worded as containerd does, which kubectl's users know.
             Err(RequestError::Refused(cause)) => Err(Error::failed(
                 "failed to exec in container",

@@ -84,11 +84,11 @@ impl ShimConnection {
         &mut self,
         request: &Request,
         fds: &[BorrowedFd<'_>],
-    ) -> Result<Vec<OwnedFd>, RequestError> {
+    ) -> Result<(Reply, Vec<OwnedFd>), RequestError> {
         self.send(request, fds).await?;
         match self.receive().await? {
             Some((Reply::Failed { message }, _)) => Err(RequestError::Refused(message)),
-            Some((_, fds)) => Ok(fds),
+            Some(answer) => Ok(answer),
             None => Err(RequestError::Gone),
         }
     }
@@ -106,8 +106,16 @@ pub(super) enum RequestError {
 }
 
 /// One request on a connection of its own.
-pub(super) async fn ask(directory: &Path, request: &Request) -> Result<(), RequestError> {
-    ShimConnection::open(directory).await?.ask(request, &[]).await.map(drop)
+pub(super) async fn ask(directory: &Path, request: &Request) -> Result<Reply, RequestError> {
+    Ok(ShimConnection::open(directory).await?.ask(request, &[]).await?.0)
+}
+
+/// Ends the helper with all it holds; answers when it is gone. One that is gone already is no error.
+pub(super) async fn shut_down(directory: &Path) {
+    let Ok(mut connection) = ShimConnection::open(directory).await else { return };
+    if connection.send(&Request::Shutdown, &[]).await.is_ok() {
+        while let Ok(Some(_)) = connection.receive().await {}
+    }
 }
 
 /// Reads a stream to its end, keeping at most `limit` bytes.

@@ -178,7 +178,7 @@ impl Unpacker {
                     }
                 }
                 self.open_directory(path).map_err(|err| {
-                    Fault::Archive(format!("{} is not a directory of the layer: {err}", path.display()))
+                    Fault::Archive(format!("{} leads to no directory of the layer: {err}", path.display()))
                 })?
             }
             Err(err) => return Err(Fault::Archive(format!("{}: {err}", path.display()))),

@@ -91,8 +91,23 @@ fn is_tag(tag: &str) -> bool {
         && tag.bytes().all(|b| first(b) || b == b'.' || b == b'-')
 }
 
+/// A name or address, and perhaps a port.
 fn is_host(host: &str) -> bool {
-    !host.is_empty() && host.bytes().all(|b| b.is_ascii_alphanumeric() || b".-:[]".contains(&b))
+    if let Some(rest) = host.strip_prefix('[') {
+        let Some((address, port)) = rest.split_once(']') else { return false };
+        let port = port.is_empty() || port.strip_prefix(':').is_some_and(is_port);
+        return port && address.parse::<std::net::Ipv6Addr>().is_ok();
+    }
+    let (name, port) = host.split_once(':').map_or((host, None), |(name, port)| (name, Some(port)));
+    let label = |label: &str| {
+        let plain = label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
+        plain && !label.is_empty() && !label.starts_with('-') && !label.ends_with('-')
+    };
+    port.is_none_or(is_port) && name.split('.').all(label)
+}
+
+fn is_port(port: &str) -> bool {
+    port.parse::<u16>().is_ok()
 }
 
 /// Lower-case letters and digits, joined by one dot, one or two underscores, or dashes.
@@ -120,6 +135,7 @@ mod tests {
             ("docker.io/busybox", "docker.io/library/busybox:latest"),
             ("index.docker.io/a/b:c", "docker.io/a/b:c"),
             ("localhost/app", "localhost/app:latest"),
+            ("[::1]:5000/app", "[::1]:5000/app:latest"),
             ("127.0.0.1:5000/a/b", "127.0.0.1:5000/a/b:latest"),
             ("kaji.local/hello-server:1.0", "kaji.local/hello-server:1.0"),
             ("registry.k8s.io/e2e-test-images/agnhost:2.53", "registry.k8s.io/e2e-test-images/agnhost:2.53"),

@@ -93,7 +93,7 @@ pub struct Status {
 pub enum Request {
     /// [`Reply::Event`]s from now on.
     Subscribe,
-    /// Makes and starts the container whose directory has this name.
+    /// Makes and starts the container whose directory has this name; the answer is its [`Reply::Event`].
     Start {
         /// Its id.
         container: String,
@@ -256,7 +256,7 @@ mod tests {
         incoming.receive(&right).expect("it is received");
         let (received, fds) = incoming.next::<Request>().expect("it is whole").expect("it is there");
         assert!(matches!(received, Request::Attach { stdout: true, .. }));
-        std::fs::File::from(fds.into_iter().next().expect("one descriptor"));
+        drop(fds.into_iter().next().expect("one descriptor"));
         let mut rest = Vec::new();
         reader.read_to_end(&mut rest).expect("the last writer is gone");
     }

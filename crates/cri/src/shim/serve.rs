@@ -253,9 +253,11 @@ impl Server {
         let (started, result) =
             Container::start(std::path::Path::new(&container)).map_err(|err| format!("{container}: {err}"))?;
         self.containers.insert(container.clone(), started);
-        self.publish(&container);
+        let event = self.publish(&container);
         result?;
-        self.done(id);
+        if let Some(event) = event {
+            self.reply(id, &event, None);
+        }
         Ok(())
     }
 
@@ -307,15 +309,16 @@ impl Server {
         }
     }
 
-    /// Tells every subscriber where a container is.
-    fn publish(&mut self, container: &str) {
-        let Some(status) = self.containers.get(container).map(|container| container.status.clone()) else { return };
+    /// Tells every subscriber where a container is; answers what they were told.
+    fn publish(&mut self, container: &str) -> Option<Reply> {
+        let status = self.containers.get(container)?.status.clone();
         let event = Reply::Event { container: container.to_owned(), status };
         let subscribed = |(_, connection): &(&u64, &Connection)| matches!(connection.role, Role::Subscriber);
         let subscribers: Vec<u64> = self.connections.iter().filter(subscribed).map(|(id, _)| *id).collect();
         for id in subscribers {
             self.reply(id, &event, None);
         }
+        Some(event)
     }
 
     fn drain_signals(&mut self) {
@@ -368,6 +371,8 @@ impl Server {
         if let Some(id) = self.ending {
             self.done(id);
         }
+        // The sockets close with the process, so that whoever waits for the one has the other.
+        std::mem::forget(self);
         Ok(())
     }
 }
