@@ -27,12 +27,14 @@ pub mod admission;
 pub mod allocation;
 
 pub mod discovery;
+mod limits;
 pub mod nonresource;
 pub mod openapi;
 mod protobuf;
 mod request_metrics;
 
 mod bootstrap;
+mod event_expiry;
 mod forward;
 pub mod kubelet_client;
 pub mod special;

@@ -16,11 +16,12 @@ use crate::config::{Config, Deps};
 use crate::discovery::Discovery;
 use crate::handler::Handlers;
 use crate::kubelet_client::KubeletClient;
+use crate::limits::Limits;
 use crate::openapi::Documents;
 use crate::registry::{Registry, decode_entry};
 use crate::request_metrics::RequestMetrics;
 use crate::service::ApiService;
-use crate::{bootstrap, special, status};
+use crate::{bootstrap, event_expiry, special, status};
 
 /// The API server.
 pub struct ApiServer {
@@ -46,6 +47,7 @@ pub struct ApiServer {
     pub(crate) metrics: Metrics,
     pub(crate) request_metrics: RequestMetrics,
     pub(crate) scope: Scope,
+    pub(crate) limits: Limits,
 }
 
 /// Why the server cannot be built.
@@ -88,10 +90,12 @@ impl ApiServer {
             request_metrics: RequestMetrics::register(&deps.metrics),
             metrics: deps.metrics,
             scope: deps.scope,
+            limits: Limits::default(),
             config,
         });
         server.restore_allocations().await.map_err(BuildError::Restore)?;
         bootstrap::run(&server).await?;
+        server.scope.spawn("apiserver/event-expiry", event_expiry::run(server.registry.store().clone()));
         server.health.pass("poststarthook/bootstrap");
         Ok(server)
     }

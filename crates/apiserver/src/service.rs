@@ -82,6 +82,7 @@ async fn chain(
     row: Option<Arc<api::Resource>>,
 ) -> Result<Response<Body>, StatusError> {
     let mut user = authenticate(server, &parts)?;
+    let _place = server.limits.admit(&user, &info)?;
     if let Some(other) = impersonate(&parts.headers, &user, |attributes| authorize(server, attributes))? {
         user = other;
     }
@@ -109,7 +110,9 @@ async fn chain(
     if let Some(handler) = server.handlers.find(&cx.info.group, &cx.info.resource, &cx.info.subresource) {
         return handler.clone().handle(Call { cx, parts, body }).await;
     }
-    let mut response = verb(&cx, body).await?;
+    let answered = verb(&cx, body).await;
+    // Warnings travel with refusals too.
+    let mut response = answered.unwrap_or_else(|error| status::response(&error));
     add_warnings(&cx, &mut response);
     Ok(response)
 }

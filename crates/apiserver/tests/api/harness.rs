@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use apimachinery::UserInfo;
-use apiserver::authenticator::NobodyKnown;
+use apiserver::authenticator::{Authenticator, NobodyKnown};
 use apiserver::authorizer::PrivilegedGroup;
 use apiserver::handler::Handlers;
 use apiserver::{ApiServer, ApiService, Body, Canonical, Config, Deps};
@@ -49,20 +49,25 @@ impl Answer {
 
 impl Cluster {
     pub async fn new() -> Self {
+        let config = Config { advertise_addresses: vec![Ipv4Addr::new(192, 0, 2, 1).into()], ..Config::default() };
+        Self::with(config, Arc::new(NobodyKnown), &Scope::root()).await
+    }
+
+    /// A server of these settings, whose sockets know people as `authenticator` does.
+    pub async fn with(config: Config, authenticator: Arc<dyn Authenticator>, scope: &Scope) -> Self {
         let rows: Vec<Arc<api::Resource>> = api::RESOURCES.to_vec();
         let finish = Arc::new(Canonical::new(rows.iter().map(|row| &**row)));
         let deps = Deps {
             store: store::Embedded::in_memory(finish),
             rows,
-            authenticator: Arc::new(NobodyKnown),
+            authenticator,
             authorizer: Arc::new(PrivilegedGroup),
             handlers: Handlers::default(),
             plugins: Vec::new(),
             health: component_base::health::Health::default(),
             metrics: component_base::metrics::Metrics::default(),
-            scope: Scope::root(),
+            scope: scope.clone(),
         };
-        let config = Config { advertise_addresses: vec![Ipv4Addr::new(192, 0, 2, 1).into()], ..Config::default() };
         let server = ApiServer::build(config, deps).await.expect("the server is built");
         let service = server.service();
         Self { server, service, user: UserInfo::new("admin", ["system:masters"]) }

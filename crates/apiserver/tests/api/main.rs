@@ -7,4 +7,5 @@ mod lists;
 mod patches;
 mod pods;
 mod services;
+mod streams;
 mod watches;
