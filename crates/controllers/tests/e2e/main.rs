@@ -1,0 +1,11 @@
+//! The controllers and the scheduler against a real API server in process, with upstream's roles enforced; only the
+//! kubelet is imitated.
+
+mod budgets;
+mod deployments;
+mod garbage;
+mod harness;
+mod namespaces;
+mod nodes;
+mod scheduling;
+mod services;
