@@ -27,6 +27,7 @@ mod exec;
 mod log;
 mod namespaces;
 pub mod protocol;
+mod rights;
 mod serve;
 mod stdio;
 

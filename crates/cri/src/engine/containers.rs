@@ -13,11 +13,11 @@ use tokio::sync::watch;
 use super::records::{Container, ContainerRecord, Sandbox, read_json, write_json};
 use super::sandboxes::{clear_directory, detach, new_id, shm_path};
 use super::shim_client::{self, RequestError};
-use super::{Inner, signal, spec, state_word, user};
+use super::{Inner, capabilities, seccomp, signal, spec, state_word, user};
 use crate::cgroup::{CgroupManager, DeviceRule};
 use crate::images::{PreparedImage, mount_overlay};
 use crate::runtime::{ContainerConfig, ContainerState, ContainerStats, Error, NamespaceMode, Resources};
-use crate::shim::protocol::{LAUNCH_FILE, Launch, Reply, Request, STATUS_FILE, Status};
+use crate::shim::protocol::{LAUNCH_FILE, Launch, Reply, Request, SECCOMP_FILE, STATUS_FILE, Status};
 
 /// How long a killed container may take to be gone.
 const KILLED: Duration = Duration::from_secs(30);
@@ -52,7 +52,7 @@ impl Inner {
         let pid_namespace = self.pid_namespace(&sandbox, &config)?;
         let id = new_id();
         let (directory, data) = (sandbox.directory.join(&id), self.data_path(&id));
-        let cgroups = self.cgroups.clone();
+        let (cgroups, filters) = (self.cgroups.clone(), self.filters.clone());
         let made = {
             let (id, sandbox) = (id.clone(), sandbox.clone());
             self.blocking(move || {
@@ -65,7 +65,7 @@ impl Inner {
                     image: &image,
                     pid_namespace,
                 };
-                let record = layout.make(&*cgroups).inspect_err(|_| layout.clear(&*cgroups))?;
+                let record = layout.make(&*cgroups, &filters).inspect_err(|_| layout.clear(&*cgroups))?;
                 let status = Status { state: ContainerState::Created, pid: None };
                 Ok(Container {
                     id: id.clone(),
@@ -235,7 +235,7 @@ impl Inner {
 
 impl Layout<'_> {
     /// Makes everything that a start needs. What is half made when it fails is [`Layout::clear`]'s.
-    fn make(&self, cgroups: &dyn CgroupManager) -> Result<ContainerRecord, Error> {
+    fn make(&self, cgroups: &dyn CgroupManager, filters: &seccomp::Filters) -> Result<ContainerRecord, Error> {
         let sandbox = self.sandbox.record().config;
         let rootfs = self.directory.join("rootfs");
         self.mount(&rootfs)?;
@@ -272,6 +272,14 @@ impl Layout<'_> {
             || sandbox.pid == NamespaceMode::Node
             || self.config.security.pid == NamespaceMode::Node;
         write_json(&self.directory.join("config.json"), &parts.build()?)?;
+        let security = &self.config.security;
+        let capabilities = capabilities::capabilities(security)?;
+        let profile = if security.privileged { "" } else { &security.seccomp_profile };
+        if let Some(profile) = seccomp::profile(profile, &capabilities)? {
+            let path = self.directory.join(SECCOMP_FILE);
+            fs::write(&path, &*filters.compile(&profile)?)
+                .map_err(|err| Error::failed(format!("writing {}", path.display()), err))?;
+        }
         let record = self.record(&sandbox.log_directory, cgroup)?;
         let launch = Launch {
             log_path: Some(record.log_path.clone()).filter(|path| !path.as_os_str().is_empty()),
@@ -283,6 +291,8 @@ impl Layout<'_> {
             oom_score_adj: self.config.resources.oom_score_adj,
             cgroups: directories.into_iter().map(|(_, dir)| dir).collect(),
             shares_pid,
+            capabilities: capabilities.into_iter().collect(),
+            no_new_privs: security.no_new_privs,
         };
         write_json(&self.directory.join(LAUNCH_FILE), &launch)?;
         write_json(&self.directory.join(STATUS_FILE), &Status { state: ContainerState::Created, pid: None })?;

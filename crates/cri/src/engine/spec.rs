@@ -1,14 +1,13 @@
 //! The OCI configuration of a container. Upstream: containerd's internal/cri/server/container_create_linux.go.
 
-use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
+use super::capabilities;
 use super::user::Identity;
-use super::{capabilities, seccomp};
 use crate::cgroup::DeviceRule;
 use crate::images::ImageDefaults;
 use crate::runtime::{ContainerConfig, Error, Mount, MountPropagation, NamespaceMode, SandboxConfig};
@@ -71,11 +70,13 @@ pub(super) struct Parts<'a> {
 
 impl Parts<'_> {
     /// `config.json`.
+    ///
+    /// Capabilities and seccomp are not in it as they will be: youki's library would compile the profile at each
+    /// start, and load it too late for a container without `no_new_privs`. The helper does both last ([`Launch`]).
+    ///
+    /// [`Launch`]: crate::shim::protocol::Launch
     pub(super) fn build(&self) -> Result<Value, Error> {
         let security = &self.config.security;
-        let capabilities = capabilities::capabilities(security)?;
-        let seccomp =
-            if security.privileged { None } else { seccomp::profile(&security.seccomp_profile, &capabilities)? };
         let (masked, readonly) = match security.privileged {
             true => (Vec::new(), Vec::new()),
             false => (
@@ -89,9 +90,6 @@ impl Parts<'_> {
             "maskedPaths": masked,
             "readonlyPaths": readonly,
         });
-        if let Some(seccomp) = seccomp {
-            linux["seccomp"] = seccomp;
-        }
         if security.privileged {
             linux["devices"] = host_devices().into();
         }
@@ -100,14 +98,15 @@ impl Parts<'_> {
         }
         Ok(json!({
             "ociVersion": "1.2.0",
-            "process": self.process(&capabilities)?,
+            "process": self.process()?,
             "root": { "path": self.rootfs, "readonly": security.readonly_rootfs },
             "mounts": self.mounts(),
             "linux": linux,
         }))
     }
 
-    fn process(&self, capabilities: &BTreeSet<String>) -> Result<Value, Error> {
+    fn process(&self) -> Result<Value, Error> {
+        let capabilities = capabilities::all();
         let mut process = json!({
             "terminal": self.config.tty,
             "user": {

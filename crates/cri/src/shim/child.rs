@@ -13,6 +13,8 @@ use libcontainer::oci_spec::runtime::Spec;
 use libcontainer::workload::{Executor, ExecutorError, ExecutorValidationError};
 use rustix::fs::{Access, AtFlags, CWD, accessat};
 
+use super::rights::Rights;
+
 /// Marks every descriptor from `first` on to be closed at exec; in the helper at its start, that is all it inherited.
 pub(super) fn close_from(first: u32) {
     // SAFETY: only descriptors that nobody in this process knows of.
@@ -107,6 +109,7 @@ pub(super) fn execute(args: &[String], env: &[String]) -> Result<Infallible, Str
 pub(super) struct ContainerExecutor {
     /// Inherited by the fork; the helper closes its own end after it.
     pub(super) failures: RawFd,
+    pub(super) rights: Rights,
 }
 
 impl ContainerExecutor {
@@ -141,7 +144,7 @@ impl Executor for ContainerExecutor {
         let args = process.and_then(|process| process.args().as_deref()).unwrap_or_default();
         let env = process.and_then(|process| process.env().as_deref()).unwrap_or_default();
         reset_signals();
-        match execute(args, env) {
+        match self.rights.lay_down().and_then(|()| execute(args, env)) {
             Ok(never) => match never {},
             Err(cause) => {
                 self.tell(&cause);

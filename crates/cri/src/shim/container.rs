@@ -16,6 +16,7 @@ use rustix::pipe::{PipeFlags, pipe_with};
 use super::child::{ContainerExecutor, reopen_read_write};
 use super::log::LogFile;
 use super::protocol::{Incoming, LAUNCH_FILE, Launch, STATUS_FILE, Status};
+use super::rights::Rights;
 use super::stdio::{Stdio, nonblocking};
 use crate::runtime::ContainerState;
 
@@ -65,9 +66,9 @@ impl Container {
         self.status.pid
     }
 
-    /// `config.json` of the container.
-    pub(super) fn config_path(&self) -> PathBuf {
-        self.directory.join("config.json")
+    /// Where its files are.
+    pub(super) fn directory(&self) -> &Path {
+        &self.directory
     }
 
     pub(super) fn launch(&self) -> &Launch {
@@ -177,7 +178,8 @@ fn launch_process(id: &str, directory: &Path, launch: &Launch, stdio: &mut Stdio
     let task = |cause: String| format!("failed to create shim task: OCI runtime create failed: {cause}");
     let io_task = |err: io::Error| task(err.to_string());
     let (mut failures, told) = io::pipe().map_err(io_task)?;
-    let executor = ContainerExecutor { failures: told.as_raw_fd() };
+    let rights = Rights::load(directory, launch).map_err(io_task)?;
+    let executor = ContainerExecutor { failures: told.as_raw_fd(), rights };
     let mut builder = ContainerBuilder::new(id.to_owned(), SyscallType::default())
         .with_executor(executor)
         .with_root_path(OCI_ROOT)

@@ -6,32 +6,29 @@
 use std::fs;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
-use std::path::PathBuf;
+use std::path::Path;
 
-use libcontainer::capabilities;
 use libcontainer::oci_spec::runtime::{Process, Spec};
-use libcontainer::seccomp::initialize_seccomp;
-use libcontainer::syscall::syscall::create_syscall;
 use rustix::fs::{CWD, Gid, Mode, OFlags, Uid, fchown, openat};
 use rustix::net::{AddressFamily, SendFlags, SocketFlags, SocketType, socketpair};
 use rustix::process::{Pid, PidfdFlags, pidfd_open, setsid};
 use rustix::thread::{ThreadNameSpaceType, move_into_thread_name_spaces};
 
 use super::child;
-use super::protocol::{Incoming, send};
+use super::protocol::{Incoming, Launch, send};
+use super::rights::Rights;
 
 /// What to run and where.
 pub(super) struct Exec<'a> {
-    /// `config.json` of the container.
-    pub(super) config: PathBuf,
+    /// Where the container's files are.
+    pub(super) directory: &'a Path,
     /// First process of the container.
     pub(super) target: i32,
     pub(super) args: &'a [String],
     pub(super) tty: bool,
     /// stdin, stdout, stderr; none with a terminal.
     pub(super) streams: Vec<OwnedFd>,
-    pub(super) cgroups: &'a [PathBuf],
-    pub(super) oom_score_adj: i32,
+    pub(super) launch: &'a Launch,
 }
 
 /// A program that runs.
@@ -49,7 +46,8 @@ const FAILURE: u8 = b'f';
 impl Exec<'_> {
     /// Starts the program; answers when it runs or why it does not.
     pub(super) fn start(self) -> Result<Started, String> {
-        let spec = Spec::load(&self.config).map_err(|err| err.to_string())?;
+        let spec = Spec::load(self.directory.join("config.json")).map_err(|err| err.to_string())?;
+        let rights = Rights::load(self.directory, self.launch).map_err(text)?;
         let process = spec.process().as_ref().ok_or("the container has no process")?;
         let (ours, theirs) =
             socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None).map_err(text)?;
@@ -59,7 +57,7 @@ impl Exec<'_> {
         match unsafe { libc::fork() } {
             -1 => return Err(text(io::Error::last_os_error())),
             0 => {
-                if let Err(cause) = self.enter(&target, &spec, process, &theirs) {
+                if let Err(cause) = self.enter(&target, process, &rights, &theirs) {
                     fail(&theirs, &cause);
                 }
                 child::exit(0);
@@ -75,12 +73,12 @@ impl Exec<'_> {
     }
 
     /// In the first fork: into the container's groups and namespaces, then the fork that is inside its PID namespace.
-    fn enter(&self, target: &OwnedFd, spec: &Spec, process: &Process, told: &OwnedFd) -> Result<(), String> {
-        for cgroup in self.cgroups {
+    fn enter(&self, target: &OwnedFd, process: &Process, rights: &Rights, told: &OwnedFd) -> Result<(), String> {
+        for cgroup in &self.launch.cgroups {
             fs::write(cgroup.join("cgroup.procs"), "0").map_err(|err| format!("{}: {err}", cgroup.display()))?;
         }
         // Refused where it would have to be lowered; it is then inherited.
-        let _ = fs::write("/proc/self/oom_score_adj", self.oom_score_adj.to_string());
+        let _ = fs::write("/proc/self/oom_score_adj", self.launch.oom_score_adj.to_string());
         let spaces = ThreadNameSpaceType::MOUNT
             | ThreadNameSpaceType::PROCESS_ID
             | ThreadNameSpaceType::NETWORK
@@ -92,7 +90,7 @@ impl Exec<'_> {
         // SAFETY: without CLONE_VM this is fork; the child is the helper's, as its sibling's would be.
         match unsafe { libc::syscall(libc::SYS_clone, flags, 0, 0, 0, 0) } {
             -1 => Err(text(io::Error::last_os_error())),
-            0 => match self.become_program(spec, process, told) {
+            0 => match self.become_program(process, rights, told) {
                 Ok(never) => match never {},
                 Err(cause) => {
                     fail(told, &cause);
@@ -106,8 +104,8 @@ impl Exec<'_> {
     /// In the second fork, inside the container.
     fn become_program(
         &self,
-        spec: &Spec,
         process: &Process,
+        rights: &Rights,
         told: &OwnedFd,
     ) -> Result<std::convert::Infallible, String> {
         setsid().map_err(text)?;
@@ -128,24 +126,9 @@ impl Exec<'_> {
         rustix::thread::set_thread_groups(&groups).map_err(text)?;
         set_ids(uid, gid)?;
 
-        let privileges = process.no_new_privileges().unwrap_or(false);
-        let seccomp = spec.linux().as_ref().and_then(|linux| linux.seccomp().as_ref());
-        let load = || seccomp.map_or(Ok(None), initialize_seccomp).map(drop).map_err(|err| err.to_string());
-        if privileges {
-            rustix::thread::set_no_new_privs(true).map_err(text)?;
-        } else {
-            load()?;
-        }
-        let syscall = create_syscall();
-        capabilities::reset_effective(syscall.as_ref()).map_err(|err| err.to_string())?;
-        if let Some(wanted) = process.capabilities() {
-            capabilities::drop_privileges(wanted, syscall.as_ref()).map_err(|err| err.to_string())?;
-        }
         // A directory that only the container's user may enter.
         entered.or_else(|_| chdir())?;
-        if privileges {
-            load()?;
-        }
+        rights.lay_down()?;
         let mut env = process.env().clone().unwrap_or_default();
         if self.tty && !env.iter().any(|entry| entry.starts_with("TERM=")) {
             env.push("TERM=xterm".to_owned());

@@ -24,6 +24,8 @@ pub const SOCKET: &str = "shim.sock";
 pub const SANDBOX_FILE: &str = "shim.json";
 /// What the helper is told about a container, in the container's directory.
 pub const LAUNCH_FILE: &str = "launch.json";
+/// The container's seccomp filter as a BPF program, in its directory; missing where it has none.
+pub const SECCOMP_FILE: &str = "seccomp.bpf";
 /// Where a container's state is recorded, in the container's directory.
 pub const STATUS_FILE: &str = "status.json";
 
@@ -77,6 +79,10 @@ pub struct Launch {
     pub cgroups: Vec<PathBuf>,
     /// It has no PID namespace of its own, so its processes outlive its first.
     pub shares_pid: bool,
+    /// What its processes may do, as `CAP_...`.
+    pub capabilities: Vec<String>,
+    /// Its processes gain no rights by exec.
+    pub no_new_privs: bool,
 }
 
 /// A container's recorded state.

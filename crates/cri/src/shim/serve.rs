@@ -271,13 +271,12 @@ impl Server {
     ) -> Result<(), String> {
         let target = self.container(container)?;
         let exec = Exec {
-            config: target.config_path(),
+            directory: target.directory(),
             target: target.pid().ok_or("container is not running")?,
             args,
             tty,
             streams,
-            cgroups: &target.launch().cgroups,
-            oom_score_adj: target.launch().oom_score_adj,
+            launch: target.launch(),
         };
         let started = exec.start()?;
         self.programs.insert(started.pid, id);
