@@ -4,6 +4,7 @@
 pub mod finish;
 pub mod hooks;
 pub mod image;
+pub mod resize;
 pub mod sandbox;
 pub mod start;
 pub mod stop;

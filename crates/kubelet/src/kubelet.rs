@@ -100,6 +100,7 @@ impl Kubelet {
             tokens: Arc::new(ApiTokens(deps.client.clone())),
             recorder: Recorder::new(deps.client.clone(), "kubelet", Some(&config.node_name), scope),
             services: deps.informers.informer(),
+            node_changed: Arc::default(),
             pulls: Semaphore::new(PULLS),
             scope: scope.clone(),
             config,

@@ -1,6 +1,7 @@
 //! One pod: who it is ([`PodRef`]), its life as a pure state machine ([`machine`]), what of it the API shows
 //! ([`status`]), and the task that runs it ([`worker`]).
 
+pub mod admission;
 pub mod backoff;
 pub mod container;
 pub mod machine;

@@ -249,11 +249,8 @@ where
         result = &mut work => result?,
         result = &mut driver => return Ok(result?),
     }
-    // What is still to be sent goes out; the client closes the connection, or has some time to.
-    match tokio::time::timeout(STREAM_CREATION, driver).await {
-        Ok(result) => Ok(result?),
-        Err(_) => Ok(()),
-    }
+    // What is still to be sent goes out.
+    Ok(driver.await?)
 }
 
 /// The streams a SPDY client opened, by their type.

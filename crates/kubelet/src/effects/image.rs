@@ -85,6 +85,7 @@ async fn pull(job: &ContainerJob, name: &str) -> Result<Image, SetupFailure> {
     };
     match result {
         Ok(image) => {
+            job.job.cx.node_changed.notify_one();
             let (took, with_wait) = (go_seconds(began.elapsed()), go_seconds(asked.elapsed()));
             job.event(
                 false,

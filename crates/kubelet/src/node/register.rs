@@ -9,7 +9,6 @@ use k8s_openapi::api::core::v1::{Node, NodeStatus};
 use kube::Api;
 use kube::api::{Patch, PatchParams, PostParams};
 use serde_json::json;
-use tokio::sync::Notify;
 
 use super::machine::MachineInfo;
 use super::status::{self, Facts, Health};
@@ -21,14 +20,12 @@ const HEARTBEAT: Duration = Duration::from_secs(300);
 /// Keeps the Node object.
 pub struct Registrar {
     cx: Arc<Context>,
-    /// Wakes the writer when something of the status changed (as images after a pull).
-    pub changed: Arc<Notify>,
 }
 
 impl Registrar {
     /// A registrar for this node.
     pub fn new(cx: Arc<Context>) -> Self {
-        Self { cx, changed: Arc::new(Notify::new()) }
+        Self { cx }
     }
 
     /// Creates the Node, or adopts the one there is, until it succeeds.
@@ -103,7 +100,7 @@ impl Registrar {
         let mut old = registered.status.unwrap_or_default();
         loop {
             let heartbeat = tokio::select! {
-                () = self.changed.notified() => false,
+                () = self.cx.node_changed.notified() => false,
                 () = tokio::time::sleep(HEARTBEAT) => true,
             };
             let config = &self.cx.config;
@@ -116,7 +113,7 @@ impl Registrar {
                 Err(err) => {
                     tracing::warn!(error = %err, "writing the node's status failed; trying again");
                     tokio::time::sleep(Duration::from_secs(1)).await;
-                    self.changed.notify_one();
+                    self.cx.node_changed.notify_one();
                 }
             }
         }

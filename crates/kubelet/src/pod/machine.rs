@@ -20,10 +20,10 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::{ContainerStatus, Pod, PodStatus};
 
-use super::PodRef;
 use super::backoff::Backoff;
 use super::container::{Busy, Ended, Instance, Life, ProbeSort, Record, SetupFailure, Waiting};
 use super::spec::{self, Sort};
+use super::{PodRef, admission};
 
 /// Something that happened.
 #[derive(Clone, Debug)]
@@ -166,6 +166,13 @@ pub enum Action {
         /// How long to wait first.
         delay: SignedDuration,
     },
+    /// Give a running container the limits it has now.
+    Resize {
+        /// The container.
+        name: String,
+        /// The instance.
+        id: String,
+    },
     /// Stop the sandbox and free network and volumes.
     TearDown {
         /// Also remove containers, logs and directories.
@@ -268,6 +275,8 @@ pub struct Machine {
     /// The status as it was last generated.
     shown: PodStatus,
     status_written: bool,
+    /// The time of the last step.
+    seen: Timestamp,
     teardown_backoff: Backoff,
     pub(super) teardown_at: Option<Timestamp>,
     /// Ends that came before the start they belong to.
@@ -292,6 +301,7 @@ impl Machine {
             frozen: false,
             shown: status.clone(),
             status_written: false,
+            seen: now,
             teardown_backoff: Backoff::default(),
             teardown_at: None,
             early_exits: Vec::new(),
@@ -304,11 +314,21 @@ impl Machine {
         let in_sandbox = matches!(machine.sandbox, Progress::Done(_));
         machine.initialized =
             in_sandbox && machine.containers.iter().any(|c| c.sort() == Sort::App && c.current.is_some());
+        if machine.is_new()
+            && let Some(why) = admission::refusal(&machine.pod)
+        {
+            machine.terminate(Cause::Failed(why), 0, now);
+        }
         if matches!(status.phase.as_deref(), Some("Succeeded" | "Failed")) {
             machine.frozen = true;
             machine.terminate(Cause::Finished, 0, now);
         }
         machine
+    }
+
+    /// Nothing of the pod has been made yet.
+    fn is_new(&self) -> bool {
+        self.next_sandbox == 0 && self.containers.iter().all(|record| record.current.is_none())
     }
 
     fn adopt(&mut self, name: &str, instance: Instance) {
@@ -407,6 +427,7 @@ impl Machine {
     /// Notes `event` and answers what to do now.
     pub fn step(&mut self, event: Event, now: Timestamp) -> Vec<Action> {
         let mut actions = Vec::new();
+        self.seen = now;
         self.note(event, now, &mut actions);
         self.plan(now, &mut actions);
         actions
@@ -433,7 +454,8 @@ impl Machine {
             }
             Some(_) => {}
         }
-        times.into_iter().min()
+        // What was due at the last step was considered there.
+        times.into_iter().filter(|at| *at > self.seen).min()
     }
 
     fn active_deadline(&self) -> Option<Timestamp> {
@@ -494,6 +516,10 @@ impl Machine {
                 None => self.containers.push(Record::new(wanted)),
                 Some(record) if record.spec != wanted => {
                     let new_image = record.spec.container.image != wanted.container.image;
+                    let new_limits = record.spec.container.resources != wanted.container.resources;
+                    if let Some(instance) = record.running().filter(|_| new_limits && !new_image) {
+                        actions.push(Action::Resize { name: record.name().to_owned(), id: instance.id.clone() });
+                    }
                     record.spec = wanted;
                     if new_image {
                         record.retry_at = None;

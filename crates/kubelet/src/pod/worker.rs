@@ -20,10 +20,10 @@ use parking_lot::RwLock;
 use tokio::sync::{Notify, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
-use super::machine::{Action, Adopted, Event, Machine, Progress, Sandbox, Stage};
+use super::machine::{Action, Adopted, Cause, Event, Machine, Progress, Sandbox, Stage};
 use super::{status, status_patch};
 use crate::context::Context;
-use crate::effects::{ContainerJob, Job, finish, hooks, sandbox, start, stop};
+use crate::effects::{ContainerJob, Job, finish, hooks, resize, sandbox, start, stop};
 use crate::prober;
 use crate::sources::PodSources;
 use crate::volumes::PodVolumes;
@@ -109,6 +109,9 @@ impl Worker {
         let sources = Arc::new(cx.sources.hold(&pod, &changed));
         let uid = pod.metadata.uid.clone().unwrap_or_default();
         let machine = Machine::new(pod.clone(), adopted, now());
+        if let Some(Cause::Failed(why)) = machine.termination().map(|end| &end.cause) {
+            cx.event(&pod, None, EventType::Warning, &why.reason, why.message.clone());
+        }
         let view = PodView { pod: pod.clone(), containers: Vec::new(), sandbox: None };
         Self {
             volumes: PodVolumes::new(cx.config.pod_dir(&uid)),
@@ -348,6 +351,15 @@ impl Worker {
                     tokio::time::sleep(delay).await;
                     let outcome = prober::probe(&job, &id, sort).await;
                     Outcome::Event(Event::Probed { name, id, sort, outcome })
+                });
+            }
+            Action::Resize { name, id } => {
+                let Some(job) = self.container_job(&name, 0) else { return };
+                self.push(async move {
+                    if let Err(err) = resize::container(&job, &id).await {
+                        job.event(true, "FailedResize", format!("Error resizing container: {err}"));
+                    }
+                    Outcome::Event(Event::Tick)
                 });
             }
             Action::TearDown { remove } => {

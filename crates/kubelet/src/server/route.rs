@@ -2,6 +2,8 @@
 
 use http::{Method, StatusCode};
 
+use super::images::Action;
+
 /// A container of a pod.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct At {
@@ -39,6 +41,8 @@ pub enum Route {
         /// Its name.
         pod: String,
     },
+    /// The node's images.
+    Images(Action),
 }
 
 impl Route {
@@ -50,6 +54,9 @@ impl Route {
             pod: pod.to_owned(),
             container: container.to_owned(),
         };
+        if let ["images", rest @ ..] = parts.as_slice() {
+            return Action::of(method, rest).map(Self::Images);
+        }
         let (route, methods): (Self, &[Method]) = match parts.as_slice() {
             ["healthz", ..] => (Self::Healthz, &[Method::GET]),
             ["pods"] | ["runningpods"] => (Self::Pods, &[Method::GET]),

@@ -33,7 +33,6 @@ enum Outgoing {
     Data { stream: u32, content: Bytes, fin: bool },
     Reset { stream: u32, status: u32 },
     Ping(u32),
-    GoAway(u32),
 }
 
 /// A stream that the peer opened.
@@ -126,7 +125,16 @@ impl AsyncWrite for StreamWriter {
     }
 }
 
-/// The streams that the peer opens, in order. Dropping it says goodbye to the peer once the open streams are done.
+impl Drop for StreamWriter {
+    /// Closes our half if there is room to say so; if not, the end of the connection says it.
+    fn drop(&mut self) {
+        if let Some(frames) = self.frames.get_ref().filter(|_| !self.closed) {
+            let _ = frames.try_send(Outgoing::Data { stream: self.stream, content: Bytes::new(), fin: true });
+        }
+    }
+}
+
+/// The streams that the peer opens, in order. Dropping it ends the connection once all writers are dropped.
 pub struct Incoming {
     streams: mpsc::Receiver<Stream>,
 }
@@ -147,6 +155,7 @@ where
     let driver = async move {
         let (reader, writer) = tokio::io::split(io);
         let (frames, outgoing) = mpsc::channel(WRITE_BUFFER);
+        let goodbye = new_streams.clone();
         let reading =
             Reader { frames, new_streams, open: HashMap::new(), unpacker: Unpacker::default(), last_stream: 0 };
         let writing = write_frames(writer, outgoing);
@@ -154,9 +163,11 @@ where
         tokio::select! {
             // The writer ends with an error, or when nobody can send any more.
             result = &mut writing => return result,
-            result = reading.run(BufReader::new(reader)) => result?,
+            // The peer has gone: there is nobody to send to.
+            result = reading.run(BufReader::new(reader)) => return result,
+            // We are done; the reader goes, and what is still to be sent goes out.
+            () = goodbye.closed() => {}
         }
-        // The peer is done sending; what we still have for it goes out.
         writing.await
     };
     (Incoming { streams }, driver)
@@ -219,12 +230,8 @@ impl Reader {
             self.open.insert(stream, chunks);
         }
         self.send(Outgoing::Reply(stream)).await?;
-        if self.new_streams.send(opened).await.is_err() {
-            self.open.remove(&stream);
-            self.send(Outgoing::GoAway(self.last_stream)).await?;
-            self.send(Outgoing::Reset { stream, status: REFUSED_STREAM }).await?;
-        }
-        Ok(())
+        // Nobody takes streams any more only when the connection ends.
+        self.new_streams.send(opened).await.map_err(|_| gone())
     }
 
     /// Passes the content of a data frame on, in pieces; what nobody reads is dropped.
@@ -272,11 +279,11 @@ async fn write_frames<W: AsyncWrite + Unpin>(mut writer: W, mut outgoing: mpsc::
             }
             Outgoing::Reset { stream, status } => writer.write_all(&frame::rst_stream(stream, status)).await?,
             Outgoing::Ping(id) => writer.write_all(&frame::ping(id)).await?,
-            Outgoing::GoAway(last) => writer.write_all(&frame::goaway(last)).await?,
         }
         if outgoing.is_empty() {
             writer.flush().await?;
         }
     }
+    writer.write_all(&frame::goaway(0)).await?;
     writer.shutdown().await
 }

@@ -132,6 +132,7 @@ fn show(action: &Action) -> String {
         Action::Stop { id, grace_s, .. } => format!("stop {id} in {grace_s}s"),
         Action::CancelStarts => "cancel starts".into(),
         Action::Probe { id, sort, delay, .. } => format!("probe {id} {sort:?} in {}ms", delay.as_millis()),
+        Action::Resize { id, .. } => format!("resize {id}"),
         Action::TearDown { remove } => format!("tear down{}", if *remove { " and remove" } else { "" }),
         Action::Remove => "remove from API".into(),
         Action::Emit { reason, message, .. } => format!("event {reason}: {message}"),
@@ -223,7 +224,7 @@ fn a_job_pod_succeeds_or_fails() {
         assert_eq!(story.machine.shown().phase.as_deref(), Some(phase));
         assert!(!story.machine.is_done(), "it stays until it is deleted");
         story.delete(30);
-        assert_eq!(story.told.last().map(String::as_str), Some("delete: cancel starts; tear down and remove"));
+        assert_eq!(story.told.last().map(String::as_str), Some("delete: tear down and remove"));
         assert_eq!(story.machine.shown().phase.as_deref(), Some(phase));
     }
 }
@@ -404,6 +405,40 @@ fn nothing_starts_once_the_end_has_begun() {
     }
     let starts = story.told[3..].iter().filter(|line| line.contains(": start ")).count();
     assert_eq!(starts, 0, "{:?}", story.told);
+}
+
+#[test]
+fn changed_limits_and_images_reach_a_running_container() {
+    let mut story = Story::up(one(json!({})));
+    let id = story.started("a");
+    let limited = one(json!({"resources": {"limits": {"cpu": "1"}}}));
+    story.step("limits", Event::Spec(pod(limited.clone())));
+    let mut other = limited;
+    other["containers"][0]["image"] = json!("other");
+    story.step("image", Event::Spec(pod(other)));
+    story.exited(&id, 0);
+    story.step("stopped", Event::Stopped { name: "a".into(), id, ended: None });
+    story.started("a");
+    story.check(expect![[r#"
+        tick: mount
+        volumes: sandbox 0
+        sandbox: start a 0
+        started a1: 
+        limits: resize a1
+        image: stop a1 in 30s
+        a1 exited 0: 
+        stopped: start a 1
+        started a2: 
+    "#]]);
+}
+
+#[test]
+fn what_this_node_cannot_run_fails() {
+    let mut story = Story::of(json!({"os": {"name": "windows"}, "containers": [{"name": "a"}]}));
+    story.step("torn down", Event::TornDown(Ok(())));
+    let status = story.machine.shown();
+    assert_eq!((status.phase.as_deref(), status.reason.as_deref()), (Some("Failed"), Some("PodOSNotSupported")));
+    assert_eq!(story.told, ["tick: tear down", "torn down: "]);
 }
 
 #[test]
