@@ -110,9 +110,13 @@ async fn ensure(server: &Arc<ApiServer>, object: Object) -> Result<(), StatusErr
     let rows = server.registry.rows();
     // A server that serves only some kinds has none of the others to begin with.
     let Some(row) = rows.all().iter().find(|row| row.gvk == gvk) else { return Ok(()) };
+    if server.registry.find_entry(row, object.namespace(), object.name()).await?.is_some() {
+        return correct(server, row, &object).await;
+    }
     let cx = Cx::internal(server, row, "create", object.namespace(), object.name());
     match create::create_object(&cx, object.clone()).await {
         Ok(_) => Ok(()),
+        // Another server of the same cluster was faster.
         Err(error) if error.reason == "AlreadyExists" => correct(server, row, &object).await,
         Err(error) => Err(error),
     }

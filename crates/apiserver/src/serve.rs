@@ -34,8 +34,16 @@ use crate::service::ApiService;
 /// The most connections at a time.
 const MAX_CONNECTIONS: usize = 4096;
 
-/// Time for a TLS handshake, and for the head of a request.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+/// Time for a TLS handshake.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Time for the head of a request, the idle time before it included (upstream: `IdleTimeout`).
+const IDLE_TIMEOUT: Duration = Duration::from_secs(90);
+
+/// How often an HTTP/2 client is asked whether it is still there, and how long it has to answer: a peer that vanished
+/// would keep its watches for ever.
+const PING_EVERY: Duration = Duration::from_secs(60);
+const PING_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// Streams on one HTTP/2 connection (upstream: `--http2-max-streams-per-connection`, 1000 for kubelets' many watches).
 const MAX_STREAMS: u32 = 1000;
@@ -95,8 +103,12 @@ pub fn certificates(what: &'static str, pem: &str) -> Result<Vec<CertificateDer<
 /// Serves on all listeners until the scope is cancelled, then drains. Returns at once.
 pub fn serve(service: &ApiService, listeners: Vec<TcpListener>, tls: &TlsConfig, scope: &Scope) {
     let mut http = auto::Builder::new(TokioExecutor::new());
-    http.http1().timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);
-    http.http2().timer(TokioTimer::new()).max_concurrent_streams(MAX_STREAMS).enable_connect_protocol();
+    http.http1().timer(TokioTimer::new()).header_read_timeout(IDLE_TIMEOUT);
+    http.http2()
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(MAX_STREAMS)
+        .keep_alive_interval(PING_EVERY)
+        .keep_alive_timeout(PING_TIMEOUT);
     let front = Front {
         service: service.clone(),
         tls: tls.clone(),
@@ -151,7 +163,7 @@ async fn pause_after(error: &io::Error) {
 async fn connection(front: Front, stream: TcpStream, _slot: OwnedSemaphorePermit, watcher: Watcher) {
     let _ = stream.set_nodelay(true);
     let handshake = TlsAcceptor::from(front.tls.load_full()).accept(stream);
-    let stream = match tokio::time::timeout(HEAD_TIMEOUT, handshake).await {
+    let stream = match tokio::time::timeout(HANDSHAKE_TIMEOUT, handshake).await {
         Ok(Ok(stream)) => stream,
         Ok(Err(error)) => return tracing::debug!(%error, "TLS handshake"),
         Err(_) => return tracing::debug!("TLS handshake took too long"),

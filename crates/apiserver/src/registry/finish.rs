@@ -83,7 +83,7 @@ impl SelectableField {
 
 impl Finish for Canonical {
     fn finish(&self, key: &str, written: &Bytes, revision: Revision) -> Finished {
-        let Some(metadata) = scan::members(written).find(|member| member.key == b"metadata") else {
+        let Some(metadata) = metadata_of(written) else {
             return Finished { value: written.clone(), attributes: Box::default() };
         };
         let mut attributes: Vec<(Box<str>, Box<str>)> = Vec::new();
@@ -97,9 +97,14 @@ impl Finish for Canonical {
     }
 }
 
+/// The metadata of an object, when it is an object itself.
+fn metadata_of(object: &[u8]) -> Option<scan::Member<'_>> {
+    scan::members(object).find(|member| member.key == b"metadata").filter(|member| member.value.starts_with(b"{"))
+}
+
 /// Written bytes as they would be served at a revision: what a dry run answers.
 pub fn with_revision(written: &Bytes, revision: Revision) -> Bytes {
-    match scan::members(written).find(|member| member.key == b"metadata") {
+    match metadata_of(written) {
         Some(metadata) => stamp(written, metadata.offset, revision),
         None => written.clone(),
     }
@@ -107,8 +112,7 @@ pub fn with_revision(written: &Bytes, revision: Revision) -> Bytes {
 
 /// `served` with another revision: what a watcher gets as last state of an object that left its selection.
 pub fn restamp(served: &Bytes, revision: Revision) -> Bytes {
-    let metadata = scan::members(served).find(|member| member.key == b"metadata");
-    let old = metadata.and_then(|metadata| {
+    let old = metadata_of(served).and_then(|metadata| {
         let version = scan::members(metadata.value).find(|member| member.key == b"resourceVersion")?;
         Some((metadata.offset + version.offset, version.value.len()))
     });
@@ -173,7 +177,7 @@ mod tests {
     #[test]
     fn damaged_bytes_stay_as_they_are() {
         let hook = Canonical::new([&pods()]);
-        for written in ["", "x", "{\"metadata\":", "[]"] {
+        for written in ["", "x", "{\"metadata\":", "{\"metadata\":\"x\"}", "[]"] {
             assert_eq!(hook.finish("/registry/core/pods/default/a", &Bytes::from(written), 7).value, written);
         }
     }

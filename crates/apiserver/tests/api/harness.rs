@@ -57,9 +57,19 @@ impl Cluster {
     pub async fn with(config: Config, authenticator: Arc<dyn Authenticator>, scope: &Scope) -> Self {
         let rows: Vec<Arc<api::Resource>> = api::RESOURCES.to_vec();
         let finish = Arc::new(Canonical::new(rows.iter().map(|row| &**row)));
+        Self::over(store::Embedded::in_memory(finish), config, authenticator, scope).await
+    }
+
+    /// A server over a store that may have content.
+    pub async fn over(
+        store: Arc<dyn store::Store>,
+        config: Config,
+        authenticator: Arc<dyn Authenticator>,
+        scope: &Scope,
+    ) -> Self {
         let deps = Deps {
-            store: store::Embedded::in_memory(finish),
-            rows,
+            store,
+            rows: api::RESOURCES.to_vec(),
             authenticator,
             authorizer: Arc::new(PrivilegedGroup),
             handlers: Handlers::default(),
@@ -71,6 +81,12 @@ impl Cluster {
         let server = ApiServer::build(config, deps).await.expect("the server is built");
         let service = server.service();
         Self { server, service, user: UserInfo::new("admin", ["system:masters"]) }
+    }
+
+    /// The server after a restart: another one over the same store.
+    pub async fn restarted(&self) -> Self {
+        let store = self.server.registry.store().clone();
+        Self::over(store, self.server.config.clone(), Arc::new(NobodyKnown), &Scope::root()).await
     }
 
     /// The same server in somebody else's hands.

@@ -63,6 +63,21 @@ async fn pages_are_of_one_revision() {
 }
 
 #[tokio::test]
+async fn a_page_whose_revision_is_gone_offers_a_way_on() {
+    let cluster = filled(3).await;
+    let first = cluster.get(&format!("{CONFIG_MAPS}?limit=1")).await;
+    let token = first.at("/metadata/continue").as_str().expect("a token").to_owned();
+    cluster.delete(&format!("{CONFIG_MAPS}/cm-1")).await;
+    let store = cluster.server.registry.store();
+    store.compact(store.revision()).await.expect("compacted");
+    let expired = cluster.get(&format!("{CONFIG_MAPS}?limit=1&continue={token}")).await;
+    assert_eq!((expired.code, expired.at("/reason")), (410, &json!("Expired")));
+    let token = expired.at("/metadata/continue").as_str().expect("another token").to_owned();
+    let rest = cluster.get(&format!("{CONFIG_MAPS}?continue={token}")).await;
+    assert_eq!(names(&rest), ["cm-2"], "inconsistent, as told");
+}
+
+#[tokio::test]
 async fn a_list_can_be_read_at_a_revision() {
     let cluster = filled(2).await;
     let then = cluster.get(CONFIG_MAPS).await;

@@ -54,3 +54,15 @@ async fn addresses_and_ports_are_given_and_taken() {
     let headless = cluster.post(SERVICES, service("h", json!({"clusterIP": "None"}))).await;
     assert_eq!(headless.at("/spec/clusterIPs/0"), "None");
 }
+
+#[tokio::test]
+async fn a_restart_knows_what_is_taken() {
+    let cluster = Cluster::new().await;
+    let spec = json!({"type": "NodePort", "clusterIP": "10.96.0.10", "ports": [{"port": 80, "nodePort": 30599}]});
+    assert_eq!(cluster.post(SERVICES, service("a", spec.clone())).await.code, 201);
+    let before = cluster.get("/api/v1/namespaces").await;
+    let cluster = cluster.restarted().await;
+    assert_eq!(cluster.get("/api/v1/namespaces").await.body, before.body, "nothing is written twice");
+    let taken = cluster.post(SERVICES, service("b", spec)).await;
+    assert_eq!(taken.at("/details/causes").as_array().map(Vec::len), Some(2), "{}", taken.line());
+}
