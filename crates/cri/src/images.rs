@@ -115,6 +115,10 @@ impl ImageService for ImageStore {
         Ok(self.inner.store.list())
     }
 
+    async fn import_archive(&self, path: &Path) -> Result<Vec<Image>, Error> {
+        self.import(path).await
+    }
+
     async fn image_status(&self, reference: &str) -> Result<Option<Image>, Error> {
         self.inner.store.find(reference)
     }

@@ -469,6 +469,12 @@ pub trait ImageService: Send + Sync + 'static {
         progress: Option<tokio::sync::watch::Sender<PullProgress>>,
     ) -> Result<Image, Error>;
 
+    /// Takes in every image of an archive (`docker save` or OCI) that lies on this machine. Not part of the CRI: a
+    /// runtime reached through it refuses.
+    async fn import_archive(&self, path: &std::path::Path) -> Result<Vec<Image>, Error> {
+        Err(Error::Archive(format!("this runtime does not import {}", path.display())))
+    }
+
     /// Removes the image that a reference or id names, with layers nobody else uses.
     async fn remove_image(&self, reference: &str) -> Result<(), Error>;
 

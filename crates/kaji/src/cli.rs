@@ -42,7 +42,7 @@ pub enum Command {
     Shim {
         /// See `cri::shim`.
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
-        args: Vec<String>,
+        args: Vec<std::ffi::OsString>,
     },
 }
 

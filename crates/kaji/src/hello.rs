@@ -1,6 +1,7 @@
 //! The demo image `kaji.local/hello-server:1.0`, which every node has without a network.
 
-use cri::images::build::{self, Content, File, ImageSource};
+use cri::images::ImageDefaults;
+use cri::images::build::{self, File, ImageSource};
 use cri::{Error, Image, ImageStore};
 
 /// Its name.
@@ -14,16 +15,17 @@ pub async fn ensure(store: &ImageStore) -> Result<Image, Error> {
 }
 
 fn source() -> ImageSource {
-    let file = File { path: "hello-server".into(), mode: 0o755, content: Content::Bytes(PROGRAM.to_vec()) };
     ImageSource {
         references: vec![REFERENCE.into()],
-        entrypoint: vec!["/hello-server".into()],
-        env: vec!["PATH=/".into()],
-        working_dir: "/".into(),
-        user: "65532:65532".into(),
-        stop_signal: "SIGTERM".into(),
-        exposed_ports: vec!["8080/tcp".into()],
-        layers: vec![vec![file]],
-        ..ImageSource::default()
+        defaults: ImageDefaults {
+            entrypoint: vec!["/hello-server".into()],
+            env: vec!["PATH=/".into()],
+            working_dir: "/".into(),
+            user: "65532:65532".into(),
+            stop_signal: "SIGTERM".into(),
+            exposed_ports: [("8080/tcp".into(), serde_json::json!({}))].into(),
+            ..ImageDefaults::default()
+        },
+        layers: vec![vec![File::new("hello-server", 0o755, PROGRAM)]],
     }
 }

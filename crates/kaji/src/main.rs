@@ -18,7 +18,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 fn main() -> ExitCode {
     match cli::Cli::parse().command {
         cli::Command::NodeInit { spec, listener_fd } => cluster::init::main(&spec, listener_fd),
-        cli::Command::Shim { args } => cri::shim::main(&args),
+        cli::Command::Shim { args } => cri::shim::main(args),
         command => match commands::run(command) {
             Ok(()) => ExitCode::SUCCESS,
             Err(err) => {

@@ -5,19 +5,18 @@ use std::path::Path;
 
 use anyhow::{Context, bail};
 use cluster::{Home, lifecycle};
-use http_body_util::{BodyExt, StreamBody};
-use hyper::body::Frame;
-use hyper::{Method, Request, Response};
+use cri::Image;
+use http::{Method, Request, Response};
+use http_body_util::BodyExt;
 use kube::Client;
 use kube::client::Body;
 use serde::Deserialize;
-use tokio_util::io::ReaderStream;
 
 use crate::cli::ImageCommand;
 
 /// One line of the kubelet's answer to a pull or import.
 #[derive(Debug, Default, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
+#[serde(default)]
 struct Line {
     done_bytes: u64,
     total_bytes: u64,
@@ -25,24 +24,13 @@ struct Line {
     error: Option<String>,
 }
 
-#[derive(Debug, Default, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-struct Image {
-    id: String,
-    repo_tags: Vec<String>,
-    repo_digests: Vec<String>,
-    size_bytes: u64,
+fn name(image: &Image) -> &str {
+    image.repo_tags.first().or(image.repo_digests.first()).map_or("<none>", String::as_str)
 }
 
-impl Image {
-    fn name(&self) -> &str {
-        self.repo_tags.first().or(self.repo_digests.first()).map_or("<none>", String::as_str)
-    }
-
-    fn short_id(&self) -> &str {
-        let id = self.id.strip_prefix("sha256:").unwrap_or(&self.id);
-        id.get(..12).unwrap_or(id)
-    }
+fn short_id(image: &Image) -> &str {
+    let id = image.id.strip_prefix("sha256:").unwrap_or(&image.id);
+    id.get(..12).unwrap_or(id)
 }
 
 /// Runs one command.
@@ -65,12 +53,12 @@ pub async fn run(command: ImageCommand) -> anyhow::Result<()> {
     }
 }
 
-/// Sends an archive to the node's image store.
+/// Has the node take in an archive. The node is made of this machine's namespaces, so it reads the file itself.
 pub async fn import(home: &Home, cluster: &str, archive: &Path) -> anyhow::Result<()> {
-    let file = tokio::fs::File::open(archive).await.with_context(|| format!("open {}", archive.display()))?;
-    let frames = futures::TryStreamExt::map_ok(ReaderStream::with_capacity(file, 256 * 1024), Frame::data);
+    let path = archive.canonicalize().with_context(|| format!("use {}", archive.display()))?;
+    let path = path.to_str().with_context(|| format!("{} is not UTF-8", path.display()))?;
     let node = Node::of(home, cluster).await?;
-    let response = node.send(Method::POST, "/import", Body::wrap_body(StreamBody::new(frames))).await?;
+    let response = node.send(Method::POST, &format!("/import?path={}", escape(path)), Body::empty()).await?;
     follow(response).await
 }
 
@@ -80,7 +68,7 @@ async fn list(node: &Node) -> anyhow::Result<()> {
     let images: Vec<Image> = serde_json::from_slice(&bytes).context("read the node's answer")?;
     println!("{:<60} {:<14} SIZE", "IMAGE", "ID");
     for image in images {
-        println!("{:<60} {:<14} {:.1} MB", image.name(), image.short_id(), image.size_bytes as f64 / 1e6);
+        println!("{:<60} {:<14} {:.1} MB", name(&image), short_id(&image), image.size_bytes as f64 / 1e6);
     }
     Ok(())
 }
@@ -90,8 +78,9 @@ async fn follow(response: Response<Body>) -> anyhow::Result<()> {
     let mut body = response.into_body();
     let mut buffer = Vec::new();
     while let Some(frame) = body.frame().await {
-        let Ok(data) = frame?.into_data() else { continue };
-        buffer.extend_from_slice(&data);
+        if let Ok(data) = frame?.into_data() {
+            buffer.extend_from_slice(&data);
+        }
         while let Some(end) = buffer.iter().position(|byte| *byte == b'\n') {
             let line: Vec<u8> = buffer.drain(..=end).collect();
             show(serde_json::from_slice(&line).context("read the node's answer")?)?;
@@ -105,7 +94,7 @@ fn show(line: Line) -> anyhow::Result<()> {
         bail!(error);
     }
     match line.image {
-        Some(image) => println!("{} ({}, {:.1} MB)", image.name(), image.short_id(), image.size_bytes as f64 / 1e6),
+        Some(image) => println!("{} ({}, {:.1} MB)", name(&image), short_id(&image), image.size_bytes as f64 / 1e6),
         None => println!("{:.1} of {:.1} MB", line.done_bytes as f64 / 1e6, line.total_bytes as f64 / 1e6),
     }
     Ok(())

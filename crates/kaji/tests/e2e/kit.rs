@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use cri::images::ImageDefaults;
 use cri::images::build::{self, Content, File, ImageSource};
 use testkit::Cluster;
 
@@ -39,17 +40,15 @@ pub fn cluster_with_hello(test: &str) -> Cluster {
 /// An image of Debian's static busybox with a link for each of its programs the tests use.
 pub fn busybox(references: &[&str]) -> ImageSource {
     let program = std::fs::read("/bin/busybox").expect("apt-get install busybox-static");
-    let mut files = vec![File { path: "bin/busybox".into(), mode: 0o755, content: Content::Bytes(program) }];
+    let mut files = vec![File::new("bin/busybox", 0o755, program)];
     for applet in ["sh", "cat", "echo", "env", "hostname", "id", "ls", "nc", "nslookup", "ps", "sleep", "tar", "touch", "true", "false", "wget", "kill", "rm", "mkdir", "test", "wc", "stty", "seq", "httpd"] {
-        files.push(File { path: format!("bin/{applet}"), mode: 0o777, content: Content::Symlink("busybox".into()) });
+        files.push(File::symlink(format!("bin/{applet}"), "busybox"));
     }
     files.push(File { path: "tmp".into(), mode: 0o1777, content: Content::Directory });
     ImageSource {
         references: references.iter().map(ToString::to_string).collect(),
-        cmd: vec!["sh".into()],
-        env: vec!["PATH=/bin".into()],
+        defaults: ImageDefaults { cmd: vec!["sh".into()], env: vec!["PATH=/bin".into()], ..ImageDefaults::default() },
         layers: vec![files],
-        ..ImageSource::default()
     }
 }
 
