@@ -12,8 +12,9 @@ use futures::{SinkExt, StreamExt};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, ReadBuf};
 use tokio::sync::mpsc;
 use tokio_tungstenite::WebSocketStream;
-use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
-use tokio_tungstenite::tungstenite::{self, Message};
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
+use tokio_tungstenite::tungstenite::{self, Message, Utf8Bytes};
 use tokio_util::sync::PollSender;
 
 /// Most bytes of one message.
@@ -66,6 +67,11 @@ impl Encoding {
 pub async fn server<IO: AsyncRead + AsyncWrite + Unpin>(io: IO) -> WebSocketStream<IO> {
     let config = WebSocketConfig::default().max_message_size(Some(MAX_MESSAGE)).max_frame_size(Some(MAX_MESSAGE));
     WebSocketStream::from_raw_socket(io, Role::Server, Some(config)).await
+}
+
+/// The end of a session that went well; clients take a close without a code for a failure.
+fn goodbye() -> Message {
+    Message::Close(Some(CloseFrame { code: CloseCode::Normal, reason: Utf8Bytes::default() }))
 }
 
 fn to_io(err: tungstenite::Error) -> io::Error {
@@ -208,7 +214,7 @@ where
             sink.send(message).await.map_err(to_io)?;
         }
         // A client that is gone needs no goodbye.
-        let _ = sink.close().await;
+        let _ = sink.send(goodbye()).await;
         Ok::<_, io::Error>(())
     };
     tokio::pin!(reading, writing);
@@ -259,7 +265,7 @@ where
             loop {
                 let length = read.read(&mut buffer).await?;
                 if length == 0 {
-                    let _ = sink.close().await;
+                    let _ = sink.send(goodbye()).await;
                     return Ok::<_, io::Error>(());
                 }
                 let message = Message::Binary(Bytes::copy_from_slice(&buffer[..length]));

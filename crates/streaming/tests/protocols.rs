@@ -111,6 +111,10 @@ async fn over_websocket(protocol: &str, base64: bool) -> (String, String) {
     while let Some(Ok(message)) = source.next().await {
         let bytes = match message {
             Message::Binary(bytes) => bytes,
+            Message::Close(frame) => {
+                assert_eq!(frame.map(|frame| u16::from(frame.code)), Some(1000), "a failure to clients otherwise");
+                continue;
+            }
             _ => continue,
         };
         let text = String::from_utf8_lossy(&bytes[1..]);
