@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use crate::runtime::{Error, Resources};
 
+mod devices;
 mod kill;
 mod v1;
 mod v2;

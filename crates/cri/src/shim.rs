@@ -68,6 +68,8 @@ fn run(directory: PathBuf) -> io::Result<()> {
     rustix::process::set_child_subreaper(Some(rustix::process::getpid()))?;
     // Groups of the server must not reach containers that name none of their own.
     rustix::thread::set_thread_groups(&[])?;
+    // As containerd's: the kernel looks elsewhere for memory. Where it may not be lowered it stays.
+    let _ = fs::write("/proc/self/oom_score_adj", "-998");
     let init_pid = namespaces::set_up(&config)?;
     let server = serve::Server::open(directory, init_pid)?;
 

@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use super::devices::attach;
 use super::kill::{kill_tree, remove_tree};
 use super::{CgroupManager, CgroupStats, DeviceRule, join, keyed_number, processes_in, read, read_number, write};
 use crate::runtime::{Error, Resources};
@@ -55,10 +56,9 @@ impl CgroupManager for V2 {
         Ok(())
     }
 
-    fn allow_devices(&self, _path: &str, _rules: &[DeviceRule]) -> Result<(), Error> {
-        // v2 has no devices controller but an attached BPF program; until one is attached, `nodev` mounts and the
-        // bounding set are what holds devices back.
-        Ok(())
+    fn allow_devices(&self, path: &str, rules: &[DeviceRule]) -> Result<(), Error> {
+        let dir = self.require(path)?;
+        attach(&dir, rules).map_err(|err| Error::failed(format!("restricting the devices of {}", dir.display()), err))
     }
 
     fn kill(&self, path: &str) -> Result<(), Error> {

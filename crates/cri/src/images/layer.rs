@@ -22,6 +22,8 @@ use super::digest::{Digest, HashingReader};
 use crate::runtime::Error;
 
 const OPAQUE: &str = "trusted.overlay.opaque";
+/// Up to so many files of a layer are synced one by one; the whole file system is for layers of more.
+const SYNCED_FILES: usize = 64;
 
 /// What is known of an unpacked layer; kept beside it as `layer.json`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -113,6 +115,8 @@ struct Unpacker {
     parent: Option<(PathBuf, OwnedFd)>,
     /// Directories get their times last, as what is put into them changes these.
     times: BTreeMap<PathBuf, Timestamps>,
+    /// Files to sync; more than [`SYNCED_FILES`] are not kept.
+    files: Vec<OwnedFd>,
     bytes: u64,
     inodes: u64,
 }
@@ -120,7 +124,7 @@ struct Unpacker {
 impl Unpacker {
     fn new(root: &Path) -> io::Result<Self> {
         let root = openat(CWD, root, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
-        Ok(Self { root, parent: None, times: BTreeMap::new(), bytes: 0, inodes: 1 })
+        Ok(Self { root, parent: None, times: BTreeMap::new(), files: Vec::new(), bytes: 0, inodes: 1 })
     }
 
     fn entry<R: Read>(&mut self, entry: &mut Entry<'_, R>) -> Result<(), Fault> {
@@ -267,6 +271,9 @@ impl Unpacker {
                 set_owner_and_mode(&file, entry)?;
                 set_xattrs(&file, entry)?;
                 futimens(&file, &times)?;
+                if self.files.len() <= SYNCED_FILES {
+                    self.files.push(file);
+                }
             }
             EntryType::Symlink => {
                 let target = entry.link_name_bytes().ok_or_else(|| damaged(path, "a link without a target"))?;
@@ -311,12 +318,19 @@ impl Unpacker {
         set_xattr_at(self.parent(), name, key, value)
     }
 
+    /// Sets what had to wait, and puts the contents on disk: the index names the layer next.
     fn finish(&mut self) -> Result<(), Fault> {
         for (path, times) in std::mem::take(&mut self.times) {
             // A later entry may have put a file or link in its place.
             if let Ok(dir) = self.open_directory(&path) {
                 let _ = utimensat(&dir, ".", &times, AtFlags::empty());
             }
+        }
+        if self.files.len() > SYNCED_FILES {
+            let root = openat(&self.root, ".", OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+            rustix::fs::syncfs(root)?;
+        } else {
+            self.files.iter().try_for_each(rustix::fs::fdatasync)?;
         }
         Ok(())
     }

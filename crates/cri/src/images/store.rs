@@ -161,7 +161,6 @@ impl Store {
         let config: ImageConfig = decode("the image config", config_bytes)?;
         let blob = self.root.join("blobs").join(id.hex());
         write_atomically(&self.temporary(), &blob, config_bytes)
-            .and_then(|()| sync_file_system(&self.root))
             .map_err(|err| layer::disk_error(&self.root, "writing an image config", err))?;
 
         let mut state = self.state.lock();
@@ -331,11 +330,6 @@ fn write_atomically(temporary: &Path, path: &Path, bytes: &[u8]) -> io::Result<(
         File::open(path.parent().unwrap_or(Path::new("/")))?.sync_all()
     };
     write().inspect_err(|_| remove_any(temporary))
-}
-
-/// The layers of an image are many small files: one call puts them all on disk before the index names them.
-fn sync_file_system(root: &Path) -> io::Result<()> {
-    Ok(rustix::fs::syncfs(File::open(root)?)?)
 }
 
 /// Removes a file or a tree; what cannot be removed now is met again at the next open.

@@ -1,5 +1,6 @@
 //! Real images and containers. These tests need root and Debian's `busybox-static`; nothing leaves the machine.
 
+mod cgroups;
 mod images;
 mod lifecycle;
 mod node;
