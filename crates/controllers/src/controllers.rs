@@ -9,8 +9,8 @@ use k8s_openapi::api::core::v1::ReplicationController;
 
 use crate::context::{ClientBuilder, Context};
 use crate::{
-    deployment, disruption, endpoint_slice, endpoints, garbage_collector, namespace, node_ipam, node_lifecycle, pod_gc,
-    replicaset, root_ca_publisher, service_account,
+    daemonset, deployment, disruption, endpoint_slice, endpoints, garbage_collector, namespace, node_ipam,
+    node_lifecycle, pod_gc, replicaset, root_ca_publisher, service_account,
 };
 
 /// What the controllers are told.
@@ -67,6 +67,7 @@ impl Controllers {
         self.start(scope, "deployment-controller", deployment::run);
         self.start(scope, "replicaset-controller", replicaset::run::<ReplicaSet>);
         self.start(scope, "replication-controller", replicaset::run::<ReplicationController>);
+        self.start(scope, "daemon-set-controller", daemonset::run);
         self.start(scope, "endpointslice-controller", endpoint_slice::run);
         self.start(scope, "endpoint-controller", endpoints::run);
         self.start(scope, "disruption-controller", disruption::run);

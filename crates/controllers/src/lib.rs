@@ -7,6 +7,7 @@
 
 pub mod context;
 pub mod controllers;
+pub mod daemonset;
 pub mod deployment;
 pub mod discovery;
 pub mod disruption;
@@ -14,6 +15,7 @@ pub mod endpoint_slice;
 pub mod endpoints;
 pub mod expectations;
 pub mod garbage_collector;
+pub mod history;
 pub mod int_or_percent;
 pub mod namespace;
 pub mod node_ipam;

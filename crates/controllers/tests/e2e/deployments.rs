@@ -8,12 +8,15 @@ use serde_json::json;
 
 use crate::harness::{Cluster, deployment, labeled, template};
 
-async fn rolled_out(cluster: &Cluster, name: &str, replicas: i32) -> Deployment {
+/// Waits until what `asked` says is done; the cache may still show the time before it.
+async fn rolled_out(cluster: &Cluster, asked: &Deployment) -> Deployment {
+    let (name, replicas) = (asked.name_any(), asked.spec.replicas.unwrap_or(1));
     cluster
         .until::<Deployment, _>("a complete rollout", |all| {
             let found = all.list_in("default").into_iter().find(|one| one.name_any() == name)?;
             let status = found.status.as_ref()?;
-            let complete = status.observed_generation == found.metadata.generation
+            let complete = found.metadata.generation >= asked.metadata.generation
+                && status.observed_generation == found.metadata.generation
                 && [status.updated_replicas, status.replicas, status.available_replicas]
                     .iter()
                     .all(|count| count.unwrap_or(0) == replicas)
@@ -39,16 +42,17 @@ fn conditions(deployment: &Deployment) -> Vec<String> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_deployment_is_rolled_out_updated_and_scaled() {
     let cluster = Cluster::with_node().await;
-    cluster.create::<Deployment>(Some("default"), deployment("web", 3, json!({}))).await;
-    let first = rolled_out(&cluster, "web", 3).await;
+    let asked = cluster.create::<Deployment>(Some("default"), deployment("web", 3, json!({}))).await;
+    let first = rolled_out(&cluster, &asked).await;
     assert_eq!(
         conditions(&first),
         ["Available=True MinimumReplicasAvailable", "Progressing=True NewReplicaSetAvailable"]
     );
     assert_eq!(first.annotations().get("deployment.kubernetes.io/revision").map(String::as_str), Some("1"));
 
-    cluster.patch::<Deployment>("default", "web", json!({"spec": {"template": template("web", "app:2")}})).await;
-    let second = rolled_out(&cluster, "web", 3).await;
+    let asked =
+        cluster.patch::<Deployment>("default", "web", json!({"spec": {"template": template("web", "app:2")}})).await;
+    let second = rolled_out(&cluster, &asked).await;
     assert_eq!(second.annotations().get("deployment.kubernetes.io/revision").map(String::as_str), Some("2"));
     let images = cluster
         .until::<Pod, _>("only new pods", |all| {
@@ -68,14 +72,15 @@ async fn a_deployment_is_rolled_out_updated_and_scaled() {
         .await;
     assert_eq!(sizes.len(), 2);
 
-    cluster.patch::<Deployment>("default", "web", json!({"spec": {"replicas": 5}})).await;
-    rolled_out(&cluster, "web", 5).await;
-    cluster.patch::<Deployment>("default", "web", json!({"spec": {"replicas": 1}})).await;
-    rolled_out(&cluster, "web", 1).await;
+    let asked = cluster.patch::<Deployment>("default", "web", json!({"spec": {"replicas": 5}})).await;
+    rolled_out(&cluster, &asked).await;
+    let asked = cluster.patch::<Deployment>("default", "web", json!({"spec": {"replicas": 1}})).await;
+    rolled_out(&cluster, &asked).await;
 
     // Back to the first template: its set is used again, as the third revision.
-    cluster.patch::<Deployment>("default", "web", json!({"spec": {"template": template("web", "app:1")}})).await;
-    let third = rolled_out(&cluster, "web", 1).await;
+    let asked =
+        cluster.patch::<Deployment>("default", "web", json!({"spec": {"template": template("web", "app:1")}})).await;
+    let third = rolled_out(&cluster, &asked).await;
     assert_eq!(third.annotations().get("deployment.kubernetes.io/revision").map(String::as_str), Some("3"));
     let sets = cluster.informers.informer::<ReplicaSet>().lister();
     assert_eq!(labeled(&sets, "default", "app", "web").len(), 2);
@@ -85,8 +90,8 @@ async fn a_deployment_is_rolled_out_updated_and_scaled() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_deleted_pod_is_replaced() {
     let cluster = Cluster::with_node().await;
-    cluster.create::<Deployment>(Some("default"), deployment("web", 2, json!({}))).await;
-    rolled_out(&cluster, "web", 2).await;
+    let asked = cluster.create::<Deployment>(Some("default"), deployment("web", 2, json!({}))).await;
+    rolled_out(&cluster, &asked).await;
     let pods = labeled(&cluster.informers.informer::<Pod>().lister(), "default", "app", "web");
     let gone = pods[0].uid();
     cluster.delete::<Pod>("default", &pods[0].name_any(), DeleteParams::default()).await;
@@ -104,19 +109,20 @@ async fn a_deleted_pod_is_replaced() {
 async fn recreate_never_runs_two_revisions_and_a_pause_holds() {
     let cluster = Cluster::with_node().await;
     let recreate = json!({"strategy": {"type": "Recreate"}});
-    cluster.create::<Deployment>(Some("default"), deployment("web", 2, recreate)).await;
-    rolled_out(&cluster, "web", 2).await;
+    let asked = cluster.create::<Deployment>(Some("default"), deployment("web", 2, recreate)).await;
+    rolled_out(&cluster, &asked).await;
     cluster.patch::<Deployment>("default", "web", json!({"spec": {"paused": true}})).await;
-    cluster.patch::<Deployment>("default", "web", json!({"spec": {"template": template("web", "app:2")}})).await;
+    let asked: Deployment =
+        cluster.patch("default", "web", json!({"spec": {"template": template("web", "app:2")}})).await;
     let paused = cluster
         .until::<Deployment, _>("the pause to be noted", |all| {
             let found = all.list_in("default").pop()?;
-            let seen = found.status.as_ref()?.observed_generation == found.metadata.generation;
+            let seen = found.status.as_ref()?.observed_generation >= asked.metadata.generation;
             seen.then(|| conditions(&found))
         })
         .await;
     assert_eq!(paused, ["Available=True MinimumReplicasAvailable", "Progressing=Unknown DeploymentPaused"]);
-    cluster.patch::<Deployment>("default", "web", json!({"spec": {"paused": false}})).await;
-    rolled_out(&cluster, "web", 2).await;
+    let asked = cluster.patch::<Deployment>("default", "web", json!({"spec": {"paused": false}})).await;
+    rolled_out(&cluster, &asked).await;
     cluster.stop().await;
 }

@@ -116,6 +116,12 @@ impl Cluster {
         let api: Api<Node> = Api::all(self.client.clone());
         api.patch_status(name, &PatchParams::default(), &Patch::Strategic(status)).await.expect("the node is ready");
         self.imitate_kubelet(name);
+        // Until the controllers have seen it ready it is tainted.
+        let free = |node: &Arc<Node>| node.spec.as_ref().is_none_or(|spec| spec.taints.is_none());
+        self.until::<Node, _>("a node without taints", |all| {
+            all.list().iter().any(|node| node.name_any() == name && free(node)).then_some(())
+        })
+        .await;
     }
 
     fn imitate_kubelet(&self, node: &str) {
@@ -201,7 +207,7 @@ macro_rules! made {
 }
 
 made!(
-    Pod, k8s_openapi::api::core::v1::ConfigMap, k8s_openapi::api::core::v1::Service,
+    Pod, k8s_openapi::api::apps::v1::DaemonSet, k8s_openapi::api::core::v1::ConfigMap, k8s_openapi::api::core::v1::Service,
     k8s_openapi::api::apps::v1::Deployment, k8s_openapi::api::apps::v1::ReplicaSet,
     k8s_openapi::api::policy::v1::PodDisruptionBudget;
     cluster: Node, k8s_openapi::api::core::v1::Namespace, k8s_openapi::api::scheduling::v1::PriorityClass

@@ -2,6 +2,7 @@
 //! kubelet is imitated.
 
 mod budgets;
+mod daemons;
 mod deployments;
 mod garbage;
 mod harness;

@@ -25,8 +25,7 @@ async fn a_node_gets_its_range_and_its_taints_follow_its_conditions() {
     assert_eq!(cidr, "10.244.0.0/24");
     let mut pod = template("web", "app:1");
     pod["metadata"]["name"] = "web".into();
-    pod["spec"]["tolerations"] =
-        json!([{"key": "node.kubernetes.io/not-ready", "operator": "Exists", "tolerationSeconds": 0}]);
+    pod["spec"]["tolerations"] = json!([{"key": "node.kubernetes.io/not-ready", "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 0}]);
     cluster.create::<Pod>(Some("default"), pod).await;
     cluster
         .until::<Pod, _>("a ready pod", |all| {

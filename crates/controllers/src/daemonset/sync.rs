@@ -1,0 +1,216 @@
+//! One pass: settle the revision, claim pods, plan, create and delete, write the status.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use client::controller::Requeue;
+use client::corev1::pod::until_available;
+use client::labels::{self, Labels};
+use client::{ApiError, EventType, ObjectKey};
+use component_base::now;
+use futures::future::join_all;
+use k8s_openapi::api::apps::v1::{ControllerRevision, DaemonSet, DaemonSetStatus};
+use k8s_openapi::api::core::v1::{Node, Pod};
+use kube::api::{DeleteParams, PostParams, Preconditions};
+use kube::{Api, ResourceExt};
+
+use super::nodes::new_pod;
+use super::plan::{Plan, plan, status};
+use super::{BY_CONTROLLER, Controller};
+use crate::context::{PODS_BY_CONTROLLER, orphans_of};
+use crate::history::{self, REVISION_HASH, Settled};
+use crate::owners::{self, Claim};
+
+/// Revisions that are kept when the set does not say.
+const DEFAULT_HISTORY: i32 = 10;
+/// Creations and deletions of one pass (upstream: `BurstReplicas`).
+const BURST: usize = 250;
+
+/// Why a pass did not complete.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum SyncError {
+    #[error("settle the revision of {key}: {err}")]
+    Revision { key: ObjectKey, err: kube::Error },
+    #[error("the name of a new revision of {key} is taken; another one is tried")]
+    Collision { key: ObjectKey },
+    #[error("claim pods of {key}: {err}")]
+    Claim { key: ObjectKey, err: kube::Error },
+    #[error("create or delete pods of {key}: {err}")]
+    Manage { key: ObjectKey, err: kube::Error },
+    #[error("write the status of {key}: {err}")]
+    Status { key: ObjectKey, err: kube::Error },
+}
+
+impl Controller {
+    pub(super) async fn sync(&self, key: ObjectKey) -> Result<Requeue, SyncError> {
+        let Some(set) = self.sets.get(&key) else {
+            self.expectations.forget(&key);
+            return Ok(Requeue::No);
+        };
+        if labels::is_empty(&set.spec.selector) {
+            let message = "This daemon set is selecting all pods. A non-empty selector is required.";
+            self.cx.recorder.event(&*set, EventType::Warning, "SelectingAll", message);
+            return Ok(Requeue::No);
+        }
+        if set.metadata.deletion_timestamp.is_some() {
+            return Ok(Requeue::No);
+        }
+        let may_manage = self.expectations.are_satisfied(&key);
+        let revisions = self.revisions.by_index(BY_CONTROLLER, set.metadata.uid.as_deref().unwrap_or_default());
+        let current = self.settle_revision(&key, &set, &revisions).await?;
+        let hash = history::hash_of(&current);
+        let pods = self.claim(&key, &set).await.map_err(|err| SyncError::Claim { key: key.clone(), err })?;
+        let nodes: Vec<Arc<Node>> = self.nodes.list();
+        let managed = if may_manage {
+            let planned = plan(&set, &nodes, &pods, &hash, now());
+            self.apply(&key, &set, planned, &hash).await
+        } else {
+            Ok(())
+        };
+        let limit = set.spec.revision_history_limit.unwrap_or(DEFAULT_HISTORY);
+        let in_use = |one: &ControllerRevision| {
+            let its = history::hash_of(one);
+            its == hash || pods.iter().any(|pod| pod.labels().get(REVISION_HASH) == Some(&its))
+        };
+        let truncated = history::truncate(&self.cx.client, &revisions, limit, in_use).await;
+        truncated.map_err(|err| SyncError::Revision { key: key.clone(), err })?;
+        self.write_status(&set, status(&set, &nodes, &pods, &hash, now()))
+            .await
+            .map_err(|err| SyncError::Status { key: key.clone(), err })?;
+        managed.map_err(|err| SyncError::Manage { key, err })?;
+        let seconds = set.spec.min_ready_seconds.unwrap_or(0);
+        let waits = pods.iter().filter_map(|pod| until_available(pod, seconds, now()));
+        let wait: Option<Duration> = waits.filter(|wait| !wait.is_zero()).min();
+        Ok(wait.map_or(Requeue::No, |wait| Requeue::After(wait.max(Duration::from_millis(100)))))
+    }
+
+    async fn settle_revision(
+        &self,
+        key: &ObjectKey,
+        set: &DaemonSet,
+        revisions: &[Arc<ControllerRevision>],
+    ) -> Result<Arc<ControllerRevision>, SyncError> {
+        let collisions = set.status.as_ref().and_then(|status| status.collision_count);
+        let settled = history::ensure(&self.cx.client, set, &set.spec.template, revisions, collisions).await;
+        match settled.map_err(|err| SyncError::Revision { key: key.clone(), err })? {
+            Settled::Is(revision) => Ok(revision),
+            Settled::Collision => {
+                let mut status = set.status.clone().unwrap_or_default();
+                status.collision_count = Some(collisions.unwrap_or(0) + 1);
+                let written = self.write_status(set, status).await;
+                written.map_err(|err| SyncError::Status { key: key.clone(), err })?;
+                Err(SyncError::Collision { key: key.clone() })
+            }
+        }
+    }
+
+    async fn claim(&self, key: &ObjectKey, set: &DaemonSet) -> Result<Vec<Arc<Pod>>, kube::Error> {
+        let empty = Labels::new();
+        let uid = set.metadata.uid.as_deref().unwrap_or_default();
+        let mut candidates = self.pods.by_index(PODS_BY_CONTROLLER, uid);
+        candidates.extend(self.pods.by_index(PODS_BY_CONTROLLER, &orphans_of(&key.namespace)));
+        let mut owned = Vec::new();
+        for pod in candidates {
+            let matches = labels::matches(&set.spec.selector, pod.metadata.labels.as_ref().unwrap_or(&empty));
+            match owners::claim(&set.metadata, &pod.metadata, matches) {
+                Claim::Keep => owned.push(pod),
+                Claim::Release => ignore_gone(owners::release(&self.cx.client, set, &*pod).await)?,
+                Claim::Adopt => {
+                    let live = self.api(&key.namespace).get_metadata_opt(&key.name).await?;
+                    let stays = live.is_some_and(|live| {
+                        live.metadata.uid == set.metadata.uid && live.metadata.deletion_timestamp.is_none()
+                    });
+                    if stays {
+                        ignore_gone(owners::adopt(&self.cx.client, set, &*pod).await)?;
+                        owned.push(pod);
+                    }
+                }
+                Claim::Ignore => {}
+            }
+        }
+        Ok(owned)
+    }
+
+    async fn apply(&self, key: &ObjectKey, set: &DaemonSet, mut plan: Plan, hash: &str) -> Result<(), kube::Error> {
+        plan.create.truncate(BURST);
+        plan.delete.truncate(BURST);
+        let api: Api<Pod> = Api::namespaced(self.cx.client.clone(), &key.namespace);
+        for pod in &plan.ended {
+            let (reason, event_type) = match client::corev1::pod::phase(pod) {
+                "Failed" => ("FailedDaemonPod", EventType::Warning),
+                _ => ("SucceededDaemonPod", EventType::Normal),
+            };
+            let node = client::corev1::pod::node_name(pod).unwrap_or_default();
+            let message = format!(
+                "Found {} daemon pod {} on node {node}, will try to kill it",
+                if reason == "FailedDaemonPod" { "failed" } else { "succeeded" },
+                ObjectKey::of(&**pod)
+            );
+            self.cx.recorder.event(set, event_type, reason, message);
+        }
+        self.expectations.expect_creations(key, plan.create.len());
+        self.expectations.expect_deletions(key, plan.delete.iter().filter_map(|pod| pod.uid()));
+        let params = PostParams::default();
+        let pods: Vec<Pod> = plan.create.iter().map(|node| new_pod(set, node, hash)).collect();
+        let created = join_all(pods.iter().map(|pod| api.create(&params, pod))).await;
+        let mut failure = None;
+        for result in created {
+            match result {
+                Ok(pod) => {
+                    let message = format!("Created pod: {}", pod.name_any());
+                    self.cx.recorder.event(set, EventType::Normal, "SuccessfulCreate", message);
+                }
+                Err(err) => {
+                    self.expectations.creation_observed(key);
+                    if !err.is_namespace_terminating() {
+                        let message = format!("Error creating: {err}");
+                        self.cx.recorder.event(set, EventType::Warning, "FailedCreate", message);
+                        failure = Some(err);
+                    }
+                }
+            }
+        }
+        let deleted = join_all(plan.delete.iter().map(|pod| delete(&api, pod))).await;
+        for (pod, result) in plan.delete.iter().zip(deleted) {
+            match result {
+                Ok(()) => {
+                    let message = format!("Deleted pod: {}", pod.name_any());
+                    self.cx.recorder.event(set, EventType::Normal, "SuccessfulDelete", message);
+                }
+                Err(err) => {
+                    self.expectations.deletion_observed(key, pod.metadata.uid.as_deref().unwrap_or_default());
+                    if !err.is_not_found() {
+                        failure = Some(err);
+                    }
+                }
+            }
+        }
+        failure.map_or(Ok(()), Err)
+    }
+
+    async fn write_status(&self, set: &DaemonSet, status: DaemonSetStatus) -> Result<(), kube::Error> {
+        if set.status.as_ref() == Some(&status) {
+            return Ok(());
+        }
+        let mut changed = set.clone();
+        changed.status = Some(status);
+        let api = self.api(&set.namespace().unwrap_or_default());
+        ignore_gone(api.replace_status(&set.name_any(), &PostParams::default(), &changed).await.map(drop))
+    }
+
+    fn api(&self, namespace: &str) -> Api<DaemonSet> {
+        Api::namespaced(self.cx.client.clone(), namespace)
+    }
+}
+
+async fn delete(api: &Api<Pod>, pod: &Pod) -> Result<(), kube::Error> {
+    let same = Preconditions { uid: pod.uid(), resource_version: None };
+    api.delete(&pod.name_any(), &DeleteParams::default().preconditions(same)).await.map(drop)
+}
+
+fn ignore_gone(result: Result<(), kube::Error>) -> Result<(), kube::Error> {
+    match result {
+        Err(err) if err.is_not_found() => Ok(()),
+        other => other,
+    }
+}
