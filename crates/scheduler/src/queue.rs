@@ -56,6 +56,8 @@ pub struct QueuedPod {
     since: Instant,
     /// Orders pods of the same moment.
     ticket: u64,
+    /// Whether its last attempt failed for another reason than the cluster's state: then its back-off is served in full.
+    after_error: bool,
 }
 
 type ActiveKey = (Reverse<i32>, Instant, u64);
@@ -114,7 +116,7 @@ impl Queue {
         }
         let attempts = self.take(&info.uid).map_or(0, |old| old.attempts);
         let ticket = self.ticket();
-        let pod = QueuedPod { info, attempts, rejected_by: Vec::new(), since: now, ticket };
+        let pod = QueuedPod { info, attempts, rejected_by: Vec::new(), since: now, ticket, after_error: false };
         if pod.info.is_gated() {
             self.hold(pod);
         } else {
@@ -145,11 +147,21 @@ impl Queue {
     /// The next pod to decide on; it is in flight until [`Queue::done`] or [`Queue::give_back`].
     pub fn pop(&mut self, now: Instant) -> Option<QueuedPod> {
         self.promote(now);
-        let (_, mut pod) = self.active.pop_first()?;
+        let mut pod = match self.active.pop_first() {
+            Some((_, pod)) => pod,
+            None => self.idle_pop()?,
+        };
         pod.attempts += 1;
         let seen_events = self.first_event + self.events.len() as u64;
         self.places.insert(pod.info.uid.clone(), Place::InFlight { seen_events });
         Some(pod)
+    }
+
+    /// With nothing else to do, a pod that an event may have helped need not wait out its back-off
+    /// (upstream: `SchedulerPopFromBackoffQ`).
+    fn idle_pop(&mut self) -> Option<QueuedPod> {
+        let key = self.backing_off.iter().find(|(_, pod)| !pod.after_error).map(|(key, _)| *key)?;
+        self.backing_off.remove(&key)
     }
 
     /// When the next waiting pod becomes active by time alone.
@@ -175,6 +187,7 @@ impl Queue {
             _ => self.first_event + self.events.len() as u64,
         };
         let missed = self.events.iter().skip(seen.saturating_sub(self.first_event) as usize);
+        pod.after_error = setback == Setback::Error;
         let (helped, rejected_by) = match setback {
             Setback::Error => (true, Vec::new()),
             Setback::RejectedBy(names) => (missed.into_iter().any(|event| hint(event, &pod.info, &names)), names),
@@ -310,15 +323,25 @@ mod tests {
     }
 
     #[test]
-    fn an_event_that_helps_lets_a_pod_out_after_its_back_off() {
+    fn an_event_that_helps_lets_a_pod_out_behind_those_that_are_due() {
         let (mut queue, now) = (Queue::new(Delays::default()), Instant::now());
-        queue.add(info("a", 0), now);
+        queue.add(info("a", 10), now);
         let taken = queue.pop(now).expect("a pod");
         queue.give_back(taken, Setback::RejectedBy(vec!["NodeResourcesFit"]), now, NEVER);
         queue.on_event(event(), now, NEVER);
         assert_eq!(queue.lengths(), (0, 0, 1));
         queue.on_event(event(), now, ALWAYS);
         assert_eq!(queue.lengths(), (0, 1, 0));
+        queue.add(info("b", 0), now);
+        assert_eq!(names(&mut queue, now), ["b", "a"]);
+    }
+
+    #[test]
+    fn an_error_is_waited_out() {
+        let (mut queue, now) = (Queue::new(Delays::default()), Instant::now());
+        queue.add(info("a", 0), now);
+        let taken = queue.pop(now).expect("a pod");
+        queue.give_back(taken, Setback::Error, now, NEVER);
         assert!(queue.pop(now).is_none(), "it backs off");
         let due = queue.next_due().expect("a time");
         assert_eq!((due - now).as_secs(), 1);
