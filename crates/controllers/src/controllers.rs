@@ -69,6 +69,7 @@ impl Controllers {
         self.start(scope, "replication-controller", replicaset::run::<ReplicationController>);
         self.start(scope, "daemon-set-controller", daemonset::run);
         self.start(scope, "endpointslice-controller", endpoint_slice::run);
+        self.start(scope, "endpointslicemirroring-controller", endpoint_slice::mirroring::run);
         self.start(scope, "endpoint-controller", endpoints::run);
         self.start(scope, "disruption-controller", disruption::run);
         self.start(scope, "namespace-controller", namespace::run);

@@ -5,6 +5,7 @@
 //! staging/src/k8s.io/endpointslice/reconciler.go
 
 pub mod endpoint;
+pub mod mirroring;
 pub mod plan;
 
 use std::collections::HashMap;

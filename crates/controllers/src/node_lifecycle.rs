@@ -146,6 +146,7 @@ impl Controller {
     async fn write_taints(&self, name: &str, node: &Node) -> Result<(), SyncError> {
         let Some(wanted) = taints::plan(node, now()) else { return Ok(()) };
         let version = &node.metadata.resource_version;
+        let wanted = Some(wanted).filter(|taints| !taints.is_empty());
         let patch = json!({"metadata": {"resourceVersion": version}, "spec": {"taints": wanted}});
         let api: Api<Node> = Api::all(self.cx.client.clone());
         match api.patch(name, &PatchParams::default(), &Patch::Merge(patch)).await {

@@ -4,7 +4,7 @@ use client::Lister;
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{Endpoints, Pod, Service};
 use k8s_openapi::api::discovery::v1::{Endpoint, EndpointSlice};
-use kube::api::{Patch, PatchParams};
+use kube::api::{DeleteParams, Patch, PatchParams};
 use kube::{Api, ResourceExt};
 use serde_json::json;
 
@@ -55,5 +55,29 @@ async fn slices_and_endpoints_follow_readiness() {
     assert_eq!(labeled(&slices, "default", "kubernetes.io/service-name", "web").len(), 1, "one slice, always");
     cluster.patch::<Deployment>("default", "web", json!({"spec": {"replicas": 0}})).await;
     cluster.until::<EndpointSlice, _>("no endpoint", |all| endpoints(all).is_empty().then_some(())).await;
+    cluster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn endpoints_that_somebody_writes_are_mirrored() {
+    let cluster = Cluster::start().await;
+    cluster
+        .create::<Service>(Some("default"), json!({"metadata": {"name": "db"}, "spec": {"ports": [{"port": 5432}]}}))
+        .await;
+    let subsets = json!([{"addresses": [{"ip": "192.0.2.9"}], "ports": [{"port": 5432}]}]);
+    cluster.create::<Endpoints>(Some("default"), json!({"metadata": {"name": "db"}, "subsets": subsets})).await;
+    let addresses = cluster
+        .until::<EndpointSlice, _>("a mirror", |all| {
+            let slice = labeled(all, "default", "kubernetes.io/service-name", "db").pop()?;
+            Some(slice.endpoints.as_ref()?.first()?.addresses.clone())
+        })
+        .await;
+    assert_eq!(addresses, ["192.0.2.9"]);
+    cluster.delete::<Endpoints>("default", "db", DeleteParams::default()).await;
+    cluster
+        .until::<EndpointSlice, _>("no mirror", |all| {
+            labeled(all, "default", "kubernetes.io/service-name", "db").is_empty().then_some(())
+        })
+        .await;
     cluster.stop().await;
 }
