@@ -38,8 +38,6 @@ const NO_GROUPS: [&str; 0] = [];
 /// A running control plane.
 pub struct ControlPlane {
     service: ApiService,
-    /// The health of the process.
-    pub health: Health,
 }
 
 impl ControlPlane {
@@ -51,8 +49,7 @@ impl ControlPlane {
 
 /// Opens the store, serves the API, and starts what acts through it.
 pub async fn start(settings: &Settings, scope: &Scope) -> anyhow::Result<ControlPlane> {
-    let health = Health::default();
-    let plane = ControlPlane { service: serve(settings, &health, scope).await?, health };
+    let plane = ControlPlane { service: serve(settings, &Health::default(), scope).await? };
     ensure_dns_service(settings, &plane).await?;
     // One cache of each kind for everything that acts for the control plane.
     let informers = Informers::new(plane.client(UserInfo::new(CONTROLLER_MANAGER, NO_GROUPS)), scope);

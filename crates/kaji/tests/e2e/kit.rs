@@ -55,8 +55,7 @@ pub fn busybox(references: &[&str]) -> ImageSource {
 /// Writes a `docker save` archive and answers its path.
 pub fn save(cluster: &Cluster, name: &str, images: Vec<ImageSource>) -> String {
     let path: PathBuf = cluster.machine.dir().join(name);
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-    runtime.block_on(build::save_archive(path.clone(), images)).expect("the archive is written");
+    build::save_archive(&path, &images).expect("the archive is written");
     path.display().to_string()
 }
 
