@@ -38,7 +38,7 @@ pub(crate) use overlay::mount_overlay;
 /// Where registries are and how they are reached.
 #[derive(Clone, Debug, Default)]
 pub struct RegistryConfig {
-    /// Hosts (`host:port`) reached by plain HTTP; loopback addresses always are.
+    /// Hosts (`host:port`) reached by plain HTTP; those of this machine are when they do not speak TLS.
     pub plain_http: Vec<String>,
     /// PEM files of further certificate authorities.
     pub ca_files: Vec<PathBuf>,

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -103,20 +104,15 @@ impl Client {
     /// The repository of `reference`, asked with `auth`.
     pub(super) fn repository<'a>(&'a self, reference: &Reference, auth: Option<&'a RegistryAuth>) -> Repository<'a> {
         let host = if reference.host == "docker.io" { "registry-1.docker.io" } else { &reference.host };
-        let scheme = if self.is_plain(host) { "http" } else { "https" };
         Repository {
             client: self,
-            base: format!("{scheme}://{host}/v2/{}", reference.repository),
+            host: host.to_owned(),
+            name: reference.repository.clone(),
+            plain: AtomicBool::new(self.plain_http.iter().any(|plain| plain == host)),
             scope: format!("repository:{}:pull", reference.repository),
             auth,
             authorization: Mutex::new(None),
         }
-    }
-
-    fn is_plain(&self, host: &str) -> bool {
-        let name = host.rsplit_once(':').map_or(host, |(name, _)| name).trim_matches(['[', ']']);
-        let loopback = name == "localhost" || name.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback());
-        loopback || self.plain_http.iter().any(|plain| plain == host)
     }
 
     async fn send(&self, request: Request<Full<Bytes>>) -> Result<Response<Incoming>, RegistryError> {
@@ -128,6 +124,12 @@ impl Client {
             Err(_) => Err(transport(format!("no answer within {} s", IDLE.as_secs()))),
         }
     }
+}
+
+/// Whether a host is this machine itself, where TLS guards nothing.
+fn is_loopback(host: &str) -> bool {
+    let name = host.rsplit_once(':').map_or(host, |(name, _)| name).trim_matches(['[', ']']);
+    name == "localhost" || name.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
 }
 
 /// An error with all its sources: hyper's own message says little.
@@ -144,7 +146,10 @@ fn chain(err: &dyn std::error::Error) -> String {
 /// One repository of one registry.
 pub(super) struct Repository<'a> {
     client: &'a Client,
-    base: String,
+    host: String,
+    name: String,
+    /// Spoken to without TLS.
+    plain: AtomicBool,
     scope: String,
     auth: Option<&'a RegistryAuth>,
     authorization: Mutex<Option<String>>,
@@ -154,23 +159,45 @@ impl Repository<'_> {
     /// A manifest or index by tag or digest.
     pub(super) async fn manifest(&self, selector: &str) -> Result<Bytes, RegistryError> {
         let accept = [OCI_INDEX, OCI_MANIFEST, DOCKER_LIST, DOCKER_MANIFEST].join(", ");
-        let response = self.get(&format!("{}/manifests/{selector}", self.base), &[(ACCEPT.as_str(), &accept)]).await?;
-        collect(response).await
+        collect(self.get(&format!("manifests/{selector}"), &[(ACCEPT.as_str(), &accept)]).await?).await
     }
 
     /// A small blob, whole.
     pub(super) async fn blob(&self, digest: &str) -> Result<Bytes, RegistryError> {
-        collect(self.get(&format!("{}/blobs/{digest}", self.base), &[]).await?).await
+        collect(self.get(&format!("blobs/{digest}"), &[]).await?).await
     }
 
     /// A blob from `offset` on. The answer's status tells whether the registry went there (206) or starts anew (200).
     pub(super) async fn blob_from(&self, digest: &str, offset: u64) -> Result<Response<Incoming>, RegistryError> {
         let range = format!("bytes={offset}-");
         let headers: &[(&str, &str)] = if offset > 0 { &[(RANGE.as_str(), &range)] } else { &[] };
-        self.get(&format!("{}/blobs/{digest}", self.base), headers).await
+        self.get(&format!("blobs/{digest}"), headers).await
     }
 
-    async fn get(&self, url: &str, headers: &[(&str, &str)]) -> Result<Response<Incoming>, RegistryError> {
+    /// A registry of this machine is tried by plain HTTP when it does not speak TLS, as Docker does.
+    async fn get(&self, what: &str, headers: &[(&str, &str)]) -> Result<Response<Incoming>, RegistryError> {
+        let url = |scheme| format!("{scheme}://{}/v2/{}/{what}", self.host, self.name);
+        if self.plain.load(Ordering::Relaxed) {
+            return self.get_url(&url("http"), headers).await;
+        }
+        match self.get_url(&url("https"), headers).await {
+            Err(RegistryError::Transport(cause)) if is_loopback(&self.host) => {
+                let answer = self.get_url(&url("http"), headers).await;
+                match answer {
+                    Err(RegistryError::Transport(_) | RegistryError::Status { .. }) => {
+                        Err(RegistryError::Transport(cause))
+                    }
+                    answer => {
+                        self.plain.store(true, Ordering::Relaxed);
+                        answer
+                    }
+                }
+            }
+            answer => answer,
+        }
+    }
+
+    async fn get_url(&self, url: &str, headers: &[(&str, &str)]) -> Result<Response<Incoming>, RegistryError> {
         let response = self.follow(url, headers).await?;
         if response.status() != StatusCode::UNAUTHORIZED {
             return check(url, response).await;
@@ -357,17 +384,15 @@ mod tests {
     }
 
     #[test]
-    fn loopback_and_configured_hosts_are_plain() {
-        let config = RegistryConfig { plain_http: vec!["registry.lan:5000".to_owned()], ca_files: Vec::new() };
-        let client = Client::new(&config).expect("a client");
-        for (host, plain) in [
+    fn loopback_is_told_from_the_world() {
+        for (host, loopback) in [
             ("localhost:5000", true),
             ("127.0.0.1:5000", true),
             ("[::1]:5000", true),
-            ("registry.lan:5000", true),
+            ("localhost", true),
             ("quay.io", false),
         ] {
-            assert_eq!(client.is_plain(host), plain, "{host}");
+            assert_eq!(is_loopback(host), loopback, "{host}");
         }
     }
 

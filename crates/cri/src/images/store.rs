@@ -204,7 +204,13 @@ impl Store {
             let image = image(&record, &state.layers);
             (record, image)
         };
-        let names: Vec<String> = record.layers.iter().rev().map(|layer| layer.short().to_owned()).collect();
+        // Overlayfs refuses a layer twice; where an image has one twice, the upper one shows all that both would.
+        let mut names: Vec<String> = Vec::with_capacity(record.layers.len());
+        for name in record.layers.iter().rev().map(Digest::short) {
+            if !names.iter().any(|known| known == name) {
+                names.push(name.to_owned());
+            }
+        }
         let layers = names.iter().map(|name| self.root.join("layers").join(name).join("fs")).collect();
         let hold = self.hold(names);
         let blob = self.root.join("blobs").join(record.config.hex());

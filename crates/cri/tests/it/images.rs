@@ -149,6 +149,22 @@ async fn whiteouts_hide_what_lies_below() {
 }
 
 #[tokio::test]
+async fn a_layer_may_come_twice() {
+    let node = Node::new().await;
+    let again = vec![File::new("twice", 0o644, "again\n")];
+    let layers = vec![busybox_layer(), again.clone(), vec![File::new(".wh.twice", 0o644, "")], again];
+    build::into_store(&node.images, source(&["twice:1"], layers)).await.expect("an image");
+    let (_, out) = node
+        .script("twice", |config| {
+            config.image = "twice:1".to_owned();
+            config.command[2] = "cat /twice; id -un".to_owned();
+        })
+        .await;
+    assert_eq!(out, "again\nweb\n");
+    node.close().await;
+}
+
+#[tokio::test]
 async fn hostile_archives_are_refused_and_leave_nothing() {
     let shop = Shop::new().await;
     let outside = shop.path("outside");

@@ -165,12 +165,34 @@ impl Node {
         let mounts = fs::read_to_string("/proc/self/mountinfo").expect("the mounts");
         let left: Vec<&str> = mounts.lines().filter(|line| line.contains(&place)).collect();
         assert!(left.is_empty(), "mounts are left: {left:?}");
-        let processes = processes_of(&place);
+        let processes = pids_of(&place);
         assert!(processes.is_empty(), "processes are left: {processes:?}");
         let containers = self.directory.path().join("data/containers");
         assert_eq!(fs::read_dir(containers).expect("the data").count(), 0, "writable layers are left");
         assert_eq!(fs::read_dir(self.directory.path().join("run")).expect("the state").count(), 0, "state is left");
         assert!(self.scope.shutdown(PATIENCE).await, "tasks went on");
+    }
+}
+
+/// A test that failed has not closed its node: what it made goes all the same.
+impl Drop for Node {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            return;
+        }
+        let place = self.directory.path().to_string_lossy().into_owned();
+        for pid in pids_of(&place) {
+            // SAFETY: a plain call on a process of this test.
+            unsafe { libc::kill(pid, libc::SIGKILL) };
+        }
+        let _ = self.runtime.cgroups().remove(&self.cgroup);
+        let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+        let points = mounts.lines().filter_map(|line| line.split(' ').nth(4)).filter(|point| point.starts_with(&place));
+        for point in points.collect::<Vec<_>>().into_iter().rev() {
+            let point = std::ffi::CString::new(point).unwrap_or_default();
+            // SAFETY: a plain call on a mount of this test.
+            unsafe { libc::umount2(point.as_ptr(), libc::MNT_DETACH) };
+        }
     }
 }
 
@@ -189,12 +211,10 @@ async fn open_runtime(directory: &Path, images: &ImageStore, scope: &Scope) -> R
 }
 
 /// Processes whose arguments name this place.
-pub fn processes_of(place: &str) -> Vec<String> {
-    let entries = fs::read_dir("/proc").expect("/proc").flatten();
-    entries
-        .filter(|entry| entry.file_name().to_string_lossy().bytes().all(|b| b.is_ascii_digit()))
-        .filter_map(|entry| fs::read_to_string(entry.path().join("cmdline")).ok())
-        .filter(|cmdline| cmdline.contains(place))
+pub fn pids_of(place: &str) -> Vec<i32> {
+    let pids = fs::read_dir("/proc").into_iter().flatten().flatten();
+    let pids = pids.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    pids.filter(|pid| fs::read_to_string(format!("/proc/{pid}/cmdline")).is_ok_and(|args| args.contains(place)))
         .collect()
 }
 

@@ -3,7 +3,7 @@
 use cri::{Error, RuntimeService};
 
 use crate::lifecycle::wait_for_output;
-use crate::node::{Node, exit, output, processes_of, shell};
+use crate::node::{Node, exit, output, pids_of, shell};
 
 #[tokio::test]
 async fn containers_outlive_the_server_and_are_adopted() {
@@ -73,16 +73,10 @@ async fn a_helper_that_dies_is_noticed_and_cleaned_up() {
 fn kill_helper(node: &Node, sandbox: &str) {
     let place = node.directory.path().join("run").join(sandbox);
     let place = place.to_str().expect("UTF-8");
-    assert_eq!(processes_of(place).len(), 1);
-    for entry in std::fs::read_dir("/proc").expect("/proc").flatten() {
-        let cmdline = std::fs::read_to_string(entry.path().join("cmdline")).unwrap_or_default();
-        if let Some(pid) =
-            entry.file_name().to_str().and_then(|name| name.parse().ok()).filter(|_| cmdline.contains(place))
-        {
-            // SAFETY: a plain call on a process of this test.
-            unsafe { libc::kill(pid, libc::SIGKILL) };
-        }
-    }
+    let helpers = pids_of(place);
+    assert_eq!(helpers.len(), 1);
+    // SAFETY: a plain call on a process of this test.
+    unsafe { libc::kill(helpers[0], libc::SIGKILL) };
 }
 
 #[tokio::test]
@@ -96,6 +90,6 @@ async fn a_stopped_sandbox_ends_everything() {
         assert_eq!(exit(&node.ended(&id).await).0, 137);
         assert!(matches!(node.runtime.start_container(&id).await, Err(Error::WrongState { .. })));
     }
-    assert!(processes_of(node.directory.path().to_str().expect("UTF-8")).is_empty(), "the helper goes with it");
+    assert!(pids_of(node.directory.path().to_str().expect("UTF-8")).is_empty(), "the helper goes with it");
     node.close().await;
 }

@@ -7,7 +7,8 @@ use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use component_base::Scope;
-use cri::{Error, ImageService, PullProgress, RegistryAuth};
+use cri::images::RegistryConfig;
+use cri::{Error, ImageService, ImageStore, PullProgress, RegistryAuth};
 use http::{Request, Response, StatusCode};
 use http_body_util::Full;
 use hyper::body::Incoming;
@@ -15,6 +16,8 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tar::EntryType;
 use tokio::net::TcpListener;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::{ServerConfig, crypto::ring};
 
 use crate::images::{digest, image_of, layer_of};
 use crate::node::open_store;
@@ -42,6 +45,10 @@ struct Registry {
 impl Registry {
     /// Serves an image `team/app:1` until `scope` ends.
     async fn serve(scope: &Scope, door: Door, cuts: u32, damage: bool) -> Arc<Self> {
+        Self::serve_with(scope, door, cuts, damage, None).await
+    }
+
+    async fn serve_with(scope: &Scope, door: Door, cuts: u32, damage: bool, tls: Option<TlsAcceptor>) -> Arc<Self> {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let layer = layer_of(&[("greeting", EntryType::Regular, &"hello ".repeat(10_000), "")]);
         let packed = zstd::encode_all(&layer[..], 1).expect("zstd");
@@ -76,11 +83,18 @@ impl Registry {
         scope.spawn("registry", async move {
             while let Ok((stream, _)) = listener.accept().await {
                 let registry = served.clone();
+                let tls = tls.clone();
                 connections.spawn("registry connection", async move {
                     let answer = service_fn(move |request| {
                         let registry = registry.clone();
                         async move { Ok::<_, Infallible>(registry.answer(&request)) }
                     });
+                    if let Some(tls) = tls {
+                        let Ok(stream) = tls.accept(stream).await else { return };
+                        let stream = TokioIo::new(stream);
+                        let _ = hyper::server::conn::http1::Builder::new().serve_connection(stream, answer).await;
+                        return;
+                    }
                     let _ =
                         hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), answer).await;
                 });
@@ -147,6 +161,38 @@ impl Registry {
         }
         response.body(Full::from(rest)).expect("a response")
     }
+}
+
+/// TLS for `localhost`, and the certificate to trust.
+fn tls() -> (TlsAcceptor, String) {
+    let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).expect("a certificate");
+    let key = rustls_pki_types::PrivateKeyDer::try_from(made.signing_key.serialize_der()).expect("a key");
+    let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .expect("versions")
+        .with_no_client_auth()
+        .with_single_cert(vec![made.cert.der().clone()], key)
+        .expect("a configuration");
+    (TlsAcceptor::from(Arc::new(config)), made.cert.pem())
+}
+
+#[tokio::test]
+async fn certificates_are_checked() {
+    let scope = Scope::root();
+    let (acceptor, certificate) = tls();
+    let registry = Registry::serve_with(&scope, Door::Basic, 0, false, Some(acceptor)).await;
+    let reference = format!("localhost:{}/team/app:1", registry.address.port());
+    let directory = tempfile::tempdir().expect("a directory");
+    let store = open_store(directory.path(), &scope).await;
+    let err = store.pull_image(&reference, &[credentials("secret")], None).await.expect_err("nobody vouches for it");
+    assert!(err.to_string().contains("invalid peer certificate"), "{err}");
+    let file = directory.path().join("ca.pem");
+    std::fs::write(&file, certificate).expect("written");
+    let config = RegistryConfig { plain_http: Vec::new(), ca_files: vec![file] };
+    let store = ImageStore::open(&directory.path().join("trusting"), config, scope.clone()).await.expect("a store");
+    let image = store.pull_image(&reference, &[credentials("secret")], None).await.expect("a pull");
+    assert_eq!(image.size_bytes, 60_000);
+    scope.cancel();
 }
 
 fn credentials(password: &str) -> RegistryAuth {
