@@ -258,6 +258,14 @@ impl Workers {
         }
     }
 
+    /// Tells that the image store changed: the Node shows it, and pods may wait for it.
+    pub async fn images_changed(&self) {
+        self.cx.node_changed.notify_one();
+        for uid in self.uids() {
+            self.tell(&uid, Message::ImagesChanged).await;
+        }
+    }
+
     async fn tell(&self, uid: &str, message: Message) {
         let inbox = self.running.read().get(uid).map(|worker| worker.inbox.clone());
         if let Some(inbox) = inbox {

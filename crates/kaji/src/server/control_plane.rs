@@ -148,6 +148,10 @@ async fn ensure_dns_service(settings: &Settings, plane: &ControlPlane) -> anyhow
     });
     let service: Service = serde_json::from_value(service)?;
     let api: Api<Service> = Api::namespaced(plane.client(apiserver::server::own_identity()), "kube-system");
+    // Asked for first: a second one is refused for its address before anybody looks at its name.
+    if api.get_opt("kube-dns").await.context("look for Service kube-dns")?.is_some() {
+        return Ok(());
+    }
     match api.create(&PostParams::default(), &service).await {
         Err(kube::Error::Api(status)) if status.code == 409 => Ok(()),
         made => made.map(|_| ()).context("make Service kube-dns"),

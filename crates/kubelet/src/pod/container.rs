@@ -156,9 +156,14 @@ pub struct SetupFailure {
 }
 
 impl SetupFailure {
-    /// Whether the image is what is missing.
+    /// Whether a pull failed.
     pub fn is_pull(&self) -> bool {
-        matches!(self.reason.as_str(), "ErrImagePull" | "RegistryUnavailable" | "SignatureValidationFailed")
+        self.reason == "ErrImagePull"
+    }
+
+    /// Whether the image is what is missing.
+    pub fn waits_for_image(&self) -> bool {
+        self.is_pull() || self.reason == "ErrImageNeverPull"
     }
 }
 

@@ -34,8 +34,10 @@ pub enum Event {
     Gone,
     /// A timer fired.
     Tick,
-    /// A ConfigMap, Secret or image that the pod may wait for changed.
+    /// A ConfigMap or Secret that the pod may wait for changed.
     SourceChanged,
+    /// The image store changed.
+    ImagesChanged,
     /// The volumes are there, or why not.
     Volumes(Result<(), String>),
     /// The sandbox is there, or why not.
@@ -471,7 +473,13 @@ impl Machine {
                 self.terminate(Cause::Gone, grace, now);
             }
             Event::Tick => {}
-            Event::SourceChanged => self.note_source_changed(now),
+            Event::SourceChanged => {
+                if matches!(self.volumes, Progress::Failed(_)) {
+                    self.volumes = Progress::Wanted;
+                }
+                self.retry_setups(now, |failure| !failure.waits_for_image());
+            }
+            Event::ImagesChanged => self.retry_setups(now, SetupFailure::waits_for_image),
             Event::Volumes(Ok(())) => self.volumes = Progress::Done(()),
             Event::Volumes(Err(message)) => {
                 self.volumes = Progress::Failed(retry_at(&mut self.volume_backoff, now));
@@ -569,12 +577,10 @@ impl Machine {
         }
     }
 
-    fn note_source_changed(&mut self, now: Timestamp) {
-        if matches!(self.volumes, Progress::Failed(_)) {
-            self.volumes = Progress::Wanted;
-        }
+    /// What failed for want of something that may be there now is tried again.
+    fn retry_setups(&mut self, now: Timestamp, concerned: impl Fn(&SetupFailure) -> bool) {
         for record in &mut self.containers {
-            if record.setup_failed.as_ref().is_some_and(|(_, failure)| !failure.is_pull()) {
+            if record.setup_failed.as_ref().is_some_and(|(_, failure)| concerned(failure)) {
                 record.retry_at = Some(now);
                 record.setup_failed = None;
                 record.setups = Backoff::default();

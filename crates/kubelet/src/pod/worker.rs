@@ -42,6 +42,8 @@ pub enum Latest {
 pub enum Message {
     /// A container of the pod ended.
     ContainerExited(String),
+    /// The image store changed.
+    ImagesChanged,
     /// Events were missed: look at every container anew.
     Relist,
 }
@@ -191,6 +193,7 @@ impl Worker {
     fn note_message(&mut self, message: Message) {
         match message {
             Message::ContainerExited(id) => self.look_at(id),
+            Message::ImagesChanged => self.step(Event::ImagesChanged),
             Message::Relist => {
                 let running = self.machine.containers().iter().filter_map(|record| record.running());
                 let ids: Vec<String> = running.map(|instance| instance.id.clone()).collect();

@@ -19,6 +19,7 @@ use serde_json::{Value, json};
 use tokio::sync::watch;
 
 use super::{Body, json as json_answer, query, text};
+use crate::kubelet::Workers;
 
 /// What is asked of the store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,8 +48,13 @@ impl Action {
     }
 }
 
-/// Does it, and answers.
-pub async fn answer(images: &Arc<dyn ImageService>, action: Action, parameters: Option<&str>) -> Response<Body> {
+/// Does it, and answers. Pods that wait for an image look again once there is a new one.
+pub async fn answer(
+    images: &Arc<dyn ImageService>,
+    workers: &Arc<Workers>,
+    action: Action,
+    parameters: Option<&str>,
+) -> Response<Body> {
     let parameters = query(parameters);
     let parameter = |name: &str| {
         let found = parameters.iter().find(|(key, value)| key == name && !value.is_empty());
@@ -63,34 +69,49 @@ pub async fn answer(images: &Arc<dyn ImageService>, action: Action, parameters: 
         Action::Remove => match parameter("reference") {
             Err(missing) => missing,
             Ok(reference) => match images.remove_image(&reference).await {
-                Ok(()) => text(StatusCode::OK, "removed\n"),
+                Ok(()) => {
+                    workers.images_changed().await;
+                    text(StatusCode::OK, "removed\n")
+                }
                 Err(err) => refused(&err),
             },
         },
         Action::Import => match parameter("path") {
             Err(missing) => missing,
             Ok(path) => {
-                let images = images.clone();
-                let imported = async move { images.import_archive(&PathBuf::from(path)).await };
+                let (images, workers) = (images.clone(), workers.clone());
+                let imported = async move {
+                    let imported = images.import_archive(&PathBuf::from(path)).await;
+                    workers.images_changed().await;
+                    imported
+                };
                 lines(stream::once(imported).flat_map(|done| stream::iter(ended(done))))
             }
         },
         Action::Pull => match parameter("reference") {
             Err(missing) => missing,
-            Ok(reference) => lines(pull(images.clone(), reference)),
+            Ok(reference) => lines(pull(images.clone(), workers.clone(), reference)),
         },
     }
 }
 
 /// Progress while it is fetched, then the image or the error.
-fn pull(images: Arc<dyn ImageService>, reference: String) -> impl Stream<Item = Value> + Send + 'static {
+fn pull(
+    images: Arc<dyn ImageService>,
+    workers: Arc<Workers>,
+    reference: String,
+) -> impl Stream<Item = Value> + Send + 'static {
     let (sender, receiver) = watch::channel(PullProgress::default());
     let progress = stream::unfold(receiver, |mut receiver| async move {
         receiver.changed().await.ok()?;
         let PullProgress { done_bytes, total_bytes } = *receiver.borrow_and_update();
         Some((json!({"done_bytes": done_bytes, "total_bytes": total_bytes}), receiver))
     });
-    let pulled = async move { images.pull_image(&reference, &[], Some(sender)).await.map(|image| vec![image]) };
+    let pulled = async move {
+        let pulled = images.pull_image(&reference, &[], Some(sender)).await;
+        workers.images_changed().await;
+        pulled.map(|image| vec![image])
+    };
     let done = stream::once(pulled).flat_map(|done| stream::iter(ended(done)));
     // The progress ends when the pull drops its sender.
     stream::select(progress, done)

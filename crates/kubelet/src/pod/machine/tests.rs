@@ -298,6 +298,8 @@ fn pulls_back_off_with_upstreams_words() {
     story.wait(1);
     story.status();
     story.wait(9);
+    story.failed("a", "ErrImagePull", "not there");
+    story.step("images changed", Event::ImagesChanged);
     story.check(expect![[r#"
         tick: mount
         volumes: sandbox 0
@@ -307,6 +309,8 @@ fn pulls_back_off_with_upstreams_words() {
         +1s: event BackOff: Back-off pulling image "img"; event Failed: Error: ImagePullBackOff
           = Pending a=ImagePullBackOffx0 !Ready(ContainersNotReady) !ContainersReady(ContainersNotReady)
         +9s: start a 0
+        a failed: 
+        images changed: start a 0
     "#]]);
 }
 
