@@ -24,6 +24,8 @@ use serde::{Deserialize, Serialize};
 
 /// The file descriptor under which the server finds the API's listener (the convention of socket activation).
 pub const LISTENER_FD: i32 = 3;
+/// The exit code of a server that cannot start, and will not by trying again (`EX_CONFIG` of sysexits.h).
+pub const CANNOT_START: u8 = 78;
 /// How long the server may take to stop.
 const STOP_DEADLINE: Duration = Duration::from_secs(20);
 /// A server that ran this long is started again at once.
@@ -147,11 +149,13 @@ fn supervise(spec: &InitSpec, signals: &Signals) -> io::Result<()> {
     let mut stop_by: Option<Instant> = None;
     let mut server: Option<(i32, Instant)> = None;
     let mut start_at = Some(Instant::now());
+    let mut starts = 0_u64;
     loop {
         if let Some(at) = start_at
             && at <= Instant::now()
         {
             server = Some((start_server(spec)?, Instant::now()));
+            starts += 1;
             start_at = None;
         }
         let wake_at = start_at.or(stop_by);
@@ -172,6 +176,10 @@ fn supervise(spec: &InitSpec, signals: &Signals) -> io::Result<()> {
                 if let Some(status) = reap_orphans(Some(pid)) {
                     if stop_by.is_some() {
                         return Ok(());
+                    }
+                    // Later on there may be containers to keep, and what failed may come right.
+                    if starts == 1 && status == Ended::Code(CANNOT_START.into()) {
+                        return Err(io::Error::other("the server cannot start"));
                     }
                     delay = if started.elapsed() >= STABLE { Duration::ZERO } else { next_delay(delay) };
                     eprintln!("node-init: the server ended ({status}); starting it again in {delay:?}");
@@ -213,7 +221,7 @@ fn start_server(spec: &InitSpec) -> io::Result<i32> {
 }
 
 /// Reaps every ended child; answers how `server` ended, if it did.
-fn reap_orphans(server: Option<i32>) -> Option<String> {
+fn reap_orphans(server: Option<i32>) -> Option<Ended> {
     let mut ended = None;
     loop {
         let mut status = 0;
@@ -224,9 +232,9 @@ fn reap_orphans(server: Option<i32>) -> Option<String> {
         }
         if Some(pid) == server {
             ended = Some(if libc::WIFSIGNALED(status) {
-                format!("signal {}", libc::WTERMSIG(status))
+                Ended::Signal(libc::WTERMSIG(status))
             } else {
-                format!("exit code {}", libc::WEXITSTATUS(status))
+                Ended::Code(libc::WEXITSTATUS(status))
             });
         }
     }
@@ -235,6 +243,22 @@ fn reap_orphans(server: Option<i32>) -> Option<String> {
 fn kill(pid: i32, signal: i32) {
     // SAFETY: a plain system call; the process is our unreaped child, so the number is still its own.
     unsafe { libc::kill(pid, signal) };
+}
+
+/// How a process ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ended {
+    Code(i32),
+    Signal(i32),
+}
+
+impl std::fmt::Display for Ended {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Code(code) => write!(f, "exit code {code}"),
+            Self::Signal(number) => write!(f, "signal {number}"),
+        }
+    }
 }
 
 enum Signal {

@@ -23,14 +23,17 @@ fn main() -> ExitCode {
             Ok(()) => ExitCode::SUCCESS,
             Err(err) => {
                 eprintln!("Error: {}", chain(&err));
-                ExitCode::FAILURE
+                if err.is::<server::CannotStart>() { cluster::init::CANNOT_START.into() } else { ExitCode::FAILURE }
             }
         },
     }
 }
 
-/// An error with its causes on one line, outermost first.
+/// An error with its causes on one line, outermost first; a cause that the line ends with already is not repeated.
 fn chain(err: &anyhow::Error) -> String {
-    let causes: Vec<String> = err.chain().map(ToString::to_string).collect();
-    causes.join(": ")
+    err.chain().map(ToString::to_string).fold(String::new(), |line, cause| match line {
+        line if line.is_empty() => cause,
+        line if line.ends_with(&cause) => line,
+        line => format!("{line}: {cause}"),
+    })
 }

@@ -63,18 +63,27 @@ impl Settings {
     }
 }
 
-/// Runs until SIGTERM or SIGINT, then drains. A second signal ends the process at once.
-pub async fn run(args: ServerArgs, scope: &Scope) -> anyhow::Result<()> {
-    let mut terminate = signal(SignalKind::terminate()).context("listen for SIGTERM")?;
-    let mut interrupt = signal(SignalKind::interrupt()).context("listen for SIGINT")?;
+/// The server did not get to run; trying again will not help.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+#[error("the server cannot start")]
+pub struct CannotStart;
+
+async fn start(args: ServerArgs, scope: &Scope) -> anyhow::Result<()> {
     let settings = Settings::new(args)?;
     write_kubeconfig(&settings)?;
-
     let plane = control_plane::start(&settings, scope).await?;
     if !settings.args.disable_agent {
         node::start(&settings, &plane, scope).await?;
     }
     tracing::info!(node = settings.node_name, "kaji {} runs", component_base::VERSION);
+    Ok(())
+}
+
+/// Runs until SIGTERM or SIGINT, then drains. A second signal ends the process at once.
+pub async fn run(args: ServerArgs, scope: &Scope) -> anyhow::Result<()> {
+    let mut terminate = signal(SignalKind::terminate()).context("listen for SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("listen for SIGINT")?;
+    start(args, scope).await.context(CannotStart)?;
 
     tokio::select! {
         _ = terminate.recv() => {}

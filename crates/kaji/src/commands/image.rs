@@ -67,8 +67,11 @@ async fn list(node: &Node) -> anyhow::Result<()> {
     let bytes = response.into_body().collect().await?.to_bytes();
     let images: Vec<Image> = serde_json::from_slice(&bytes).context("read the node's answer")?;
     println!("{:<60} {:<14} SIZE", "IMAGE", "ID");
-    for image in images {
-        println!("{:<60} {:<14} {:.1} MB", name(&image), short_id(&image), image.size_bytes as f64 / 1e6);
+    for image in &images {
+        let names = if image.repo_tags.is_empty() { &image.repo_digests } else { &image.repo_tags };
+        for name in names {
+            println!("{name:<60} {:<14} {:.1} MB", short_id(image), image.size_bytes as f64 / 1e6);
+        }
     }
     Ok(())
 }

@@ -152,8 +152,9 @@ async fn ensure_dns_service(settings: &Settings, plane: &ControlPlane) -> anyhow
     if api.get_opt("kube-dns").await.context("look for Service kube-dns")?.is_some() {
         return Ok(());
     }
-    match api.create(&PostParams::default(), &service).await {
-        Err(kube::Error::Api(status)) if status.code == 409 => Ok(()),
-        made => made.map(|_| ()).context("make Service kube-dns"),
+    // Asked first: a create would be refused for the address that the Service itself holds.
+    if api.get_opt("kube-dns").await.context("look for Service kube-dns")?.is_none() {
+        api.create(&PostParams::default(), &service).await.context("make Service kube-dns")?;
     }
+    Ok(())
 }

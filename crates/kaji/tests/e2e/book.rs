@@ -20,7 +20,9 @@ fn looking_at_things() {
         cluster.kubectl(&["describe", kind]).says("Name:");
     }
     cluster.kubectl(&["describe", "deployment", "hello-server"]).says("NewReplicaSet:");
-    cluster.kubectl(&["describe", "pod", "-l", "app=hello-server"]).says("Successfully assigned default/hello-server");
+    let pods = cluster.kubectl(&["get", "pods", "-o", "name"]).ok();
+    let pod = pods.lines().next().expect("a pod");
+    cluster.kubectl(&["describe", pod]).says("Successfully assigned default/hello-server");
     cluster.kubectl(&["describe", "node"]).says("Allocated resources");
     cluster.kubectl(&["explain", "deployment.spec.strategy"]).says("FIELDS:");
     cluster.kubectl(&["explain", "pod.spec.containers.livenessProbe", "--recursive"]).says("httpGet");
