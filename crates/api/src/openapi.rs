@@ -14,6 +14,7 @@ use crate::schemas::Schemas;
 mod descriptions;
 mod operations;
 mod parameters;
+mod protobuf;
 mod schema;
 mod v2;
 mod v3;
@@ -28,7 +29,12 @@ pub fn v3(group: &str, version: &str, rows: &[Arc<Resource>], schemas: &Schemas)
 
 /// The document of all rows in the older form, as JSON.
 pub fn v2(rows: &[Arc<Resource>], schemas: &Schemas) -> Vec<u8> {
-    v2::document(rows, schemas)
+    serde_json::to_vec(&v2::document(rows, schemas)).unwrap_or_default()
+}
+
+/// The document of all rows in the older form, as protobuf.
+pub fn v2_protobuf(rows: &[Arc<Resource>], schemas: &Schemas) -> Vec<u8> {
+    protobuf::encode(&v2::document(rows, schemas))
 }
 
 /// Where the document of a group version lies below `/openapi/v3/`: `api/v1`, `apis/apps/v1`.

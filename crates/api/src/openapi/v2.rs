@@ -19,7 +19,7 @@ const PATCH_TYPES: &[&str] = &[
 ];
 
 /// The document of all rows.
-pub(super) fn document(rows: &[Arc<Resource>], schemas: &Schemas) -> Vec<u8> {
+pub(super) fn document(rows: &[Arc<Resource>], schemas: &Schemas) -> Value {
     let mut paths = Map::new();
     let mut names: Vec<String> = Vec::new();
     for row in rows {
@@ -47,15 +47,14 @@ pub(super) fn document(rows: &[Arc<Resource>], schemas: &Schemas) -> Vec<u8> {
         }
     }
     let bearer = json!({"type": "apiKey", "description": "Bearer Token authentication", "in": "header", "name": "authorization"});
-    let document = json!({
+    json!({
         "swagger": "2.0",
         "info": {"title": "Kubernetes", "version": super::VERSION},
         "paths": paths,
         "definitions": definitions,
         "securityDefinitions": {"BearerToken": bearer},
         "security": [{"BearerToken": []}],
-    });
-    serde_json::to_vec(&document).unwrap_or_default()
+    })
 }
 
 fn one(operation: &Operation, tag: &str) -> Value {
