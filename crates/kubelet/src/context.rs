@@ -8,7 +8,7 @@ use cri::cgroup::CgroupManager;
 use cri::{ImageService, RuntimeService};
 use k8s_openapi::api::core::v1::{Pod, Service};
 use kube::Resource;
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::{Notify, Semaphore, watch};
 
 use crate::config::Config;
 use crate::container::dns::Resolver;
@@ -50,6 +50,8 @@ pub struct Context {
     pub resolver: Resolver,
     /// Told when something that the Node shows changed, as the images.
     pub node_changed: Arc<Notify>,
+    /// Told when images came or went.
+    pub images_changed: watch::Sender<()>,
     /// Slots for image pulls.
     pub pulls: Semaphore,
     /// Where tasks and blocking work run.

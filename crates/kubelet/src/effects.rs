@@ -44,7 +44,7 @@ pub struct ContainerJob {
     /// The pod.
     pub job: Job,
     /// The container.
-    pub spec: ContainerSpec,
+    pub spec: Arc<ContainerSpec>,
     /// Its attempt.
     pub attempt: u32,
     /// Where the kernel knows the container whose processes it joins.

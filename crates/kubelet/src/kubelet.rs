@@ -101,6 +101,7 @@ impl Kubelet {
             recorder: Recorder::new(deps.client.clone(), "kubelet", Some(&config.node_name), scope),
             services: deps.informers.informer(),
             node_changed: Arc::default(),
+            images_changed: watch::Sender::new(()),
             pulls: Semaphore::new(PULLS),
             scope: scope.clone(),
             config,
@@ -119,16 +120,15 @@ impl Kubelet {
         let node = registrar.register().await;
         scope.spawn("node-lease", lease::run(cx.client.clone(), node.clone()));
         scope.spawn("node-status", registrar.run(node));
+        // Before the first worker begins, so that what is left over is told from what is new.
+        pods.synced().await;
+        let live: BTreeSet<String> = pods.lister().list().iter().filter_map(|pod| pod.uid()).collect();
+        let left_over = adopt::left_over(&workers, live).await;
         let on_event = workers.clone();
         pods.on_event(move |event| on_event.note(event));
         scope.spawn("runtime-events", workers.clone().follow_runtime(events));
         scope.spawn("log-rotation", workers.clone().rotate_logs());
-        let orphans = workers.clone();
-        let synced = pods.clone();
-        scope.spawn("pod-cleanup", async move {
-            synced.synced().await;
-            adopt::remove_orphans(&orphans).await;
-        });
+        scope.spawn("pod-cleanup", async move { left_over.remove(&workers.cx).await });
         Ok(())
     }
 }
@@ -261,6 +261,7 @@ impl Workers {
     /// Tells that the image store changed: the Node shows it, and pods may wait for it.
     pub async fn images_changed(&self) {
         self.cx.node_changed.notify_one();
+        self.cx.images_changed.send_replace(());
         for uid in self.uids() {
             self.tell(&uid, Message::ImagesChanged).await;
         }

@@ -135,7 +135,9 @@ impl Server {
             Route::Exec(at) => streams::exec(&self.cx, &self.workers, &self.scope, &at, request),
             Route::Attach(at) => streams::attach(&self.cx, &self.workers, &self.scope, &at, request),
             Route::Run(at) => streams::run(&self.cx, &self.workers, &at, request.uri().query()).await,
-            Route::Images(action) => images::answer(&self.cx.images, &self.workers, action, request.uri().query()).await,
+            Route::Images(action) => {
+                images::answer(&self.cx.images, &self.workers, action, request.uri().query()).await
+            }
             Route::PortForward { namespace, pod } => {
                 streams::port_forward(&self.cx, &self.workers, &self.scope, &namespace, &pod, request)
             }

@@ -43,6 +43,13 @@ pub async fn ensure(job: &ContainerJob) -> Result<Image, SetupFailure> {
             job.event(false, "Pulled", text);
             Ok(image)
         }
+        ("IfNotPresent", None) => {
+            // An image that is put into the store meanwhile is as good.
+            tokio::select! {
+                pulled = pull(job, name) => pulled,
+                image = appears(job, name) => Ok(image),
+            }
+        }
         ("Never", None) => {
             let text = format!("Container image {name:?} is not present with pull policy of Never");
             job.event(true, "ErrImageNeverPull", text.clone());
@@ -63,6 +70,19 @@ fn policy(job: &ContainerJob) -> &str {
             let last = image.rsplit('/').next().unwrap_or_default();
             let latest = !image.contains('@') && (!last.contains(':') || last.ends_with(":latest"));
             if latest { "Always" } else { "IfNotPresent" }
+        }
+    }
+}
+
+/// Completes once the store has the image.
+async fn appears(job: &ContainerJob, name: &str) -> Image {
+    let mut changes = job.job.cx.images_changed.subscribe();
+    loop {
+        if changes.changed().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+        if let Ok(Some(image)) = job.job.cx.images.image_status(name).await {
+            return image;
         }
     }
 }

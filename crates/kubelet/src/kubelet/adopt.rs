@@ -45,43 +45,59 @@ pub(super) async fn what_runs(cx: &Arc<Context>) -> Result<HashMap<String, Adopt
     Ok(adopted)
 }
 
-/// Tears down what belongs to pods that were removed while nobody looked.
-pub(super) async fn remove_orphans(workers: &Arc<Workers>) {
+/// What belongs to pods that were removed while nobody looked.
+pub(super) struct LeftOver {
+    uids: BTreeSet<String>,
+    dirs: Vec<PathBuf>,
+}
+
+/// Finds what belongs to none of `live`, and frees its addresses at once.
+pub(super) async fn left_over(workers: &Workers, live: BTreeSet<String>) -> LeftOver {
     let cx = &workers.cx;
-    let orphans: BTreeSet<String> = workers.adopted.lock().drain().map(|(uid, _)| uid).collect();
-    if let Ok(sandboxes) = cx.runtime.list_pod_sandboxes().await {
-        for sandbox in sandboxes.iter().filter(|sandbox| orphans.contains(&sandbox.config.uid)) {
-            tracing::info!(pod = sandbox.config.name, uid = sandbox.config.uid, "removing a pod that is gone");
-            let stopped = cx.runtime.stop_pod_sandbox(&sandbox.id).await;
-            if let Err(err) = match stopped {
-                Ok(()) => cx.runtime.remove_pod_sandbox(&sandbox.id).await,
-                Err(err) => Err(err),
-            } {
-                tracing::warn!(uid = sandbox.config.uid, error = %err, "removing an orphaned sandbox failed");
-            }
-        }
-    }
-    let live = workers.uids();
-    if let Err(err) = cx.network.retain(live.clone()).await {
+    let mut adopted = workers.adopted.lock();
+    let uids: BTreeSet<String> = adopted.keys().filter(|uid| !live.contains(*uid)).cloned().collect();
+    adopted.retain(|uid, _| live.contains(uid));
+    drop(adopted);
+    let dirs = stale_dirs(cx, &live);
+    if let Err(err) = cx.network.retain(live).await {
         tracing::warn!(error = %err, "freeing the network of gone pods failed");
     }
-    let dirs = stale_dirs(cx, &live);
-    let cgroups = cx.cgroups.clone();
-    let groups: Vec<String> = orphans.difference(&live).flat_map(|uid| cgroup_candidates(cx, uid)).collect();
-    let removing = cx.scope.spawn_blocking(move || {
-        for group in groups {
-            if let Err(err) = cgroups.remove(&group) {
-                tracing::warn!(group, error = %err, "removing the control group of a gone pod failed");
+    LeftOver { uids, dirs }
+}
+
+impl LeftOver {
+    /// Tears it down.
+    pub(super) async fn remove(self, cx: &Arc<Context>) {
+        if let Ok(sandboxes) = cx.runtime.list_pod_sandboxes().await {
+            for sandbox in sandboxes.iter().filter(|sandbox| self.uids.contains(&sandbox.config.uid)) {
+                tracing::info!(pod = sandbox.config.name, uid = sandbox.config.uid, "removing a pod that is gone");
+                if let Err(err) = remove_sandbox(cx, &sandbox.id).await {
+                    tracing::warn!(uid = sandbox.config.uid, error = %err, "removing an orphaned sandbox failed");
+                }
             }
         }
-        for dir in dirs {
-            if let Err(err) = remove_pod_dir(&dir) {
-                tracing::warn!(dir = %dir.display(), error = %err, "removing the directory of a gone pod failed");
+        let cgroups = cx.cgroups.clone();
+        let groups: Vec<String> = self.uids.iter().flat_map(|uid| cgroup_candidates(cx, uid)).collect();
+        let removing = cx.scope.spawn_blocking(move || {
+            for group in groups {
+                if let Err(err) = cgroups.remove(&group) {
+                    tracing::warn!(group, error = %err, "removing the control group of a gone pod failed");
+                }
             }
-        }
-    });
-    // It only fails when the process ends.
-    let _ = removing.await;
+            for dir in self.dirs {
+                if let Err(err) = remove_pod_dir(&dir) {
+                    tracing::warn!(dir = %dir.display(), error = %err, "removing the directory of a gone pod failed");
+                }
+            }
+        });
+        // It only fails when the process ends.
+        let _ = removing.await;
+    }
+}
+
+async fn remove_sandbox(cx: &Context, id: &str) -> Result<(), cri::Error> {
+    cx.runtime.stop_pod_sandbox(id).await?;
+    cx.runtime.remove_pod_sandbox(id).await
 }
 
 /// A gone pod's class of service is not known any more.

@@ -1,5 +1,7 @@
 //! What the pod's worker knows of one container.
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 
 use super::backoff::Backoff;
@@ -119,7 +121,7 @@ pub struct ProbeRecord {
 #[derive(Clone, Debug)]
 pub struct Record {
     /// What is asked for.
-    pub spec: ContainerSpec,
+    pub spec: Arc<ContainerSpec>,
     /// The latest instance.
     pub current: Option<Instance>,
     /// The instance before.
@@ -171,7 +173,7 @@ impl Record {
     /// A container that nothing happened to yet.
     pub fn new(spec: ContainerSpec) -> Self {
         Self {
-            spec,
+            spec: Arc::new(spec),
             current: None,
             previous: None,
             next_attempt: 0,

@@ -522,13 +522,13 @@ impl Machine {
         for wanted in spec::containers(&pod) {
             match self.containers.iter_mut().find(|record| record.name() == wanted.container.name) {
                 None => self.containers.push(Record::new(wanted)),
-                Some(record) if record.spec != wanted => {
+                Some(record) if *record.spec != wanted => {
                     let new_image = record.spec.container.image != wanted.container.image;
                     let new_limits = record.spec.container.resources != wanted.container.resources;
                     if let Some(instance) = record.running().filter(|_| new_limits && !new_image) {
                         actions.push(Action::Resize { name: record.name().to_owned(), id: instance.id.clone() });
                     }
-                    record.spec = wanted;
+                    record.spec = Arc::new(wanted);
                     if new_image {
                         record.retry_at = None;
                         record.setup_failed = None;

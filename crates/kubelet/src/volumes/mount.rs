@@ -27,7 +27,7 @@ pub fn is_mounted(dir: &Path) -> io::Result<bool> {
 
 /// Mount points at and below `dir`, the deepest first.
 pub fn mounts_below(dir: &Path) -> io::Result<Vec<PathBuf>> {
-    let table = fs::read_to_string("/proc/self/mountinfo")?;
+    let table = fs::read_to_string("/proc/thread-self/mountinfo")?;
     let points = table.lines().filter_map(|line| line.split(' ').nth(4)).map(|point| PathBuf::from(unescape(point)));
     let mut below: Vec<PathBuf> = points.filter(|point| point.starts_with(dir)).collect();
     below.reverse();
@@ -108,4 +108,59 @@ pub fn bind_sub_path(volume: &Path, sub_path: &Path, target: &Path) -> io::Resul
     }
     rustix::mount::mount_bind_recursive(format!("/proc/self/fd/{}", found.as_raw_fd()), target)?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::symlink;
+
+    /// Runs `test` in a mount namespace of its own, which takes every mount with it.
+    fn with_own_mounts(test: impl FnOnce(&Path) + Send) {
+        let dir = tempfile::tempdir().expect("a directory");
+        std::thread::scope(|threads| {
+            let path = dir.path();
+            let thread = threads.spawn(move || {
+                // SAFETY: only this thread is taken out of the process's mounts, and it ends with the test.
+                let result = unsafe { libc::unshare(libc::CLONE_NEWNS | libc::CLONE_FS) };
+                assert_eq!(result, 0, "tests of mounts run as root");
+                let private = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
+                rustix::mount::mount_change("/", private).expect("private mounts");
+                test(path);
+            });
+            thread.join().expect("the test passes");
+        });
+    }
+
+    #[test]
+    fn sub_paths_are_made_bound_and_kept_inside() {
+        with_own_mounts(|dir| {
+            let volume = dir.join("volume");
+            fs::create_dir(&volume).expect("a volume");
+            fs::write(dir.join("secret"), "outside").expect("a file");
+            symlink("../secret", volume.join("out")).expect("a link");
+            symlink("inner", volume.join("in")).expect("a link");
+            fs::write(volume.join("inner"), "inside").expect("a file");
+
+            bind_sub_path(&volume, Path::new("a/b"), &dir.join("t1")).expect("made and bound");
+            fs::write(dir.join("t1/x"), "1").expect("written");
+            assert_eq!(fs::read_to_string(volume.join("a/b/x")).expect("read"), "1");
+            bind_sub_path(&volume, Path::new("in"), &dir.join("t2")).expect("bound");
+            assert_eq!(fs::read_to_string(dir.join("t2")).expect("read"), "inside");
+            assert!(bind_sub_path(&volume, Path::new("out"), &dir.join("t3")).is_err(), "it leads out");
+            unmount_below(dir).expect("unmounted");
+            assert!(mounts_below(dir).expect("the table").is_empty());
+        });
+    }
+
+    #[test]
+    fn memory_is_mounted_once_with_its_limit() {
+        with_own_mounts(|dir| {
+            tmpfs(dir, Some(1 << 20), 0o777).expect("mounted");
+            tmpfs(dir, Some(1 << 20), 0o777).expect("mounted already");
+            assert_eq!(mounts_below(dir).expect("the table").len(), 1);
+            assert!(fs::write(dir.join("large"), vec![0; 2 << 20]).is_err(), "more than the limit");
+            unmount_below(dir).expect("unmounted");
+        });
+    }
 }
