@@ -9,7 +9,7 @@ use k8s_openapi::api::core::v1::ReplicationController;
 
 use crate::context::{ClientBuilder, Context};
 use crate::{
-    daemonset, deployment, disruption, endpoint_slice, endpoints, garbage_collector, namespace, node_ipam,
+    daemonset, deployment, disruption, endpoint_slice, endpoints, garbage_collector, job, namespace, node_ipam,
     node_lifecycle, pod_gc, replicaset, root_ca_publisher, service_account,
 };
 
@@ -68,6 +68,7 @@ impl Controllers {
         self.start(scope, "replicaset-controller", replicaset::run::<ReplicaSet>);
         self.start(scope, "replication-controller", replicaset::run::<ReplicationController>);
         self.start(scope, "daemon-set-controller", daemonset::run);
+        self.start(scope, "job-controller", job::run);
         self.start(scope, "endpointslice-controller", endpoint_slice::run);
         self.start(scope, "endpointslicemirroring-controller", endpoint_slice::mirroring::run);
         self.start(scope, "endpoint-controller", endpoints::run);

@@ -17,6 +17,7 @@ pub mod expectations;
 pub mod garbage_collector;
 pub mod history;
 pub mod int_or_percent;
+pub mod job;
 pub mod namespace;
 pub mod node_ipam;
 pub mod node_lifecycle;

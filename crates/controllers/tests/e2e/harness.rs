@@ -207,7 +207,7 @@ macro_rules! made {
 }
 
 made!(
-    Pod, k8s_openapi::api::apps::v1::DaemonSet, k8s_openapi::api::core::v1::ConfigMap, k8s_openapi::api::core::v1::Endpoints, k8s_openapi::api::core::v1::Service,
+    Pod, k8s_openapi::api::batch::v1::Job, k8s_openapi::api::apps::v1::DaemonSet, k8s_openapi::api::core::v1::ConfigMap, k8s_openapi::api::core::v1::Endpoints, k8s_openapi::api::core::v1::Service,
     k8s_openapi::api::apps::v1::Deployment, k8s_openapi::api::apps::v1::ReplicaSet,
     k8s_openapi::api::policy::v1::PodDisruptionBudget;
     cluster: Node, k8s_openapi::api::core::v1::Namespace, k8s_openapi::api::scheduling::v1::PriorityClass
@@ -221,6 +221,13 @@ async fn act(client: &Client, pod: &Pod) {
     if pod.metadata.deletion_timestamp.is_some() {
         // Another pass may have removed it already.
         let _ = api.delete(&name, &DeleteParams::default().grace_period(0)).await;
+        return;
+    }
+    if pod.labels().get("test").map(String::as_str) == Some("ends") {
+        let ended = json!({"status": {"phase": "Succeeded"}});
+        if client::corev1::pod::phase(pod) != "Succeeded" {
+            let _ = api.patch_status(&name, &PatchParams::default(), &Patch::Strategic(ended)).await;
+        }
         return;
     }
     let stays_unready = pod.labels().get("test").map(String::as_str) == Some("never-ready");

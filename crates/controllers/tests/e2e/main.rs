@@ -6,6 +6,7 @@ mod daemons;
 mod deployments;
 mod garbage;
 mod harness;
+mod jobs;
 mod namespaces;
 mod nodes;
 mod scheduling;
