@@ -8,7 +8,7 @@ use std::sync::Arc;
 use client::{Client, Event, Informers, Recorder};
 use component_base::Scope;
 use cri::cgroup::CgroupManager;
-use cri::{ContainerState, ImageService, RuntimeService};
+use cri::{ContainerState, ImageService, Resources, RuntimeService};
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
 use parking_lot::{Mutex, RwLock};
@@ -16,6 +16,7 @@ use tokio::sync::{Semaphore, broadcast, mpsc, watch};
 
 use crate::config::{Config, ConfigError};
 use crate::container::dns::Resolver;
+use crate::container::resources::MIN_SHARES;
 use crate::context::{Context, PULLS};
 use crate::logs;
 use crate::network::PodNetwork;
@@ -111,6 +112,7 @@ impl Kubelet {
             cgroups: deps.cgroups,
             client: deps.client,
         });
+        prepare_cgroups(&cx);
         // Subscribed before the list, so that nothing falls in between.
         let events = cx.runtime.events();
         let adopted = adopt::what_runs(&cx).await.map_err(KubeletError::Runtime)?;
@@ -130,6 +132,16 @@ impl Kubelet {
         scope.spawn("log-rotation", workers.clone().rotate_logs());
         scope.spawn("pod-cleanup", async move { left_over.remove(&workers.cx).await });
         Ok(())
+    }
+}
+
+/// Pods that ask for nothing share what is left: their group weighs least
+/// (upstream: pkg/kubelet/cm/qos_container_manager_linux.go).
+fn prepare_cgroups(cx: &Context) {
+    let best_effort = format!("{}/besteffort", cx.config.cgroup_root);
+    let weight = Resources { cpu_shares: MIN_SHARES, ..Resources::default() };
+    if let Err(err) = cx.cgroups.ensure(&best_effort, &weight) {
+        tracing::warn!(error = %err, "making the control group of best-effort pods failed");
     }
 }
 

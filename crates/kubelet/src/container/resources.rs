@@ -9,7 +9,8 @@ use crate::pod::spec::{self, Sort, spec};
 
 const PERIOD_US: u64 = 100_000;
 const MIN_QUOTA_US: i64 = 1000;
-const MIN_SHARES: u64 = 2;
+/// The least weight.
+pub const MIN_SHARES: u64 = 2;
 const MAX_SHARES: u64 = 262_144;
 
 fn cpu_milli(resources: Option<&ResourceRequirements>, limits: bool) -> Option<i64> {

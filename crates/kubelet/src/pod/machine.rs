@@ -329,7 +329,7 @@ impl Machine {
     }
 
     /// Nothing of the pod has been made yet.
-    fn is_new(&self) -> bool {
+    pub(super) fn is_new(&self) -> bool {
         self.next_sandbox == 0 && self.containers.iter().all(|record| record.current.is_none())
     }
 

@@ -21,6 +21,9 @@ pub fn generate(machine: &Machine, host_ips: &[String], now: Timestamp) -> PodSt
     }
     let old = machine.shown().clone();
     let phase = phase(machine, &old);
+    // A pod that was refused has no containers to show.
+    let refused =
+        machine.is_new() && matches!(machine.termination(), Some(end) if matches!(end.cause, Cause::Failed(_)));
     let statuses = |wanted: fn(Sort) -> bool| {
         let of_sort: Vec<ContainerStatus> = machine
             .containers()
@@ -28,7 +31,7 @@ pub fn generate(machine: &Machine, host_ips: &[String], now: Timestamp) -> PodSt
             .filter(|record| wanted(record.sort()))
             .map(|record| container_status(machine, record))
             .collect();
-        (!of_sort.is_empty()).then_some(of_sort)
+        (!of_sort.is_empty() && !refused).then_some(of_sort)
     };
     let ips: Vec<String> = match machine.sandbox() {
         _ if spec::host_network(pod) => host_ips.iter().take(1).cloned().collect(),

@@ -6,7 +6,7 @@ use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{Mode, OFlags, ResolveFlags};
+use rustix::fs::{AtFlags, Mode, OFlags, ResolveFlags};
 use rustix::mount::{MountFlags, MountPropagationFlags, UnmountFlags};
 
 /// Mounts a tmpfs of at most `size_bytes` on `dir`, unless something is mounted there.
@@ -80,9 +80,11 @@ fn make_below(volume: &Path, sub_path: &Path) -> io::Result<()> {
         }
         let parent = open_below(volume, &parent)?;
         // O_PATH descriptors serve as the base of *at calls.
-        match rustix::fs::mkdirat(&parent, Path::new(part.as_os_str()), Mode::from_raw_mode(mode)) {
+        let (name, mode) = (Path::new(part.as_os_str()), Mode::from_raw_mode(mode));
+        match rustix::fs::mkdirat(&parent, name, mode) {
             Err(rustix::io::Errno::EXIST) => {}
-            result => result?,
+            // The mode counts as it is given, whatever the process's mask.
+            result => result.and_then(|()| rustix::fs::chmodat(&parent, name, mode, AtFlags::empty()))?,
         }
     }
     Ok(())
@@ -137,6 +139,7 @@ mod tests {
         with_own_mounts(|dir| {
             let volume = dir.join("volume");
             fs::create_dir(&volume).expect("a volume");
+            rustix::fs::chmod(&volume, Mode::from_raw_mode(0o777)).expect("open to all");
             fs::write(dir.join("secret"), "outside").expect("a file");
             symlink("../secret", volume.join("out")).expect("a link");
             symlink("inner", volume.join("in")).expect("a link");
@@ -145,6 +148,8 @@ mod tests {
             bind_sub_path(&volume, Path::new("a/b"), &dir.join("t1")).expect("made and bound");
             fs::write(dir.join("t1/x"), "1").expect("written");
             assert_eq!(fs::read_to_string(volume.join("a/b/x")).expect("read"), "1");
+            let mode = |path: &Path| rustix::fs::stat(path).expect("metadata").st_mode & 0o777;
+            assert_eq!(mode(&volume.join("a/b")), mode(&volume));
             bind_sub_path(&volume, Path::new("in"), &dir.join("t2")).expect("bound");
             assert_eq!(fs::read_to_string(dir.join("t2")).expect("read"), "inside");
             assert!(bind_sub_path(&volume, Path::new("out"), &dir.join("t3")).is_err(), "it leads out");
