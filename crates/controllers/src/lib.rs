@@ -27,6 +27,7 @@ pub mod replicaset;
 pub mod root_ca_publisher;
 pub mod service_account;
 pub mod service_endpoints;
+pub mod statefulset;
 pub mod template_hash;
 
 pub use context::ClientBuilder;

@@ -11,3 +11,4 @@ mod namespaces;
 mod nodes;
 mod scheduling;
 mod services;
+mod stateful;
