@@ -10,7 +10,7 @@ use k8s_openapi::api::core::v1::ReplicationController;
 use crate::context::{ClientBuilder, Context};
 use crate::{
     daemonset, deployment, disruption, endpoint_slice, endpoints, garbage_collector, job, namespace, node_ipam,
-    node_lifecycle, pod_gc, replicaset, root_ca_publisher, service_account, statefulset,
+    node_lifecycle, pod_gc, replicaset, root_ca_publisher, service_account, statefulset, ttl_after_finished,
 };
 
 /// What the controllers are told.
@@ -70,6 +70,7 @@ impl Controllers {
         self.start(scope, "daemon-set-controller", daemonset::run);
         self.start(scope, "statefulset-controller", statefulset::run);
         self.start(scope, "job-controller", job::run);
+        self.start(scope, "ttl-after-finished-controller", ttl_after_finished::run);
         self.start(scope, "endpointslice-controller", endpoint_slice::run);
         self.start(scope, "endpointslicemirroring-controller", endpoint_slice::mirroring::run);
         self.start(scope, "endpoint-controller", endpoints::run);

@@ -3,7 +3,6 @@
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
-use kube::api::DeleteParams;
 use serde_json::json;
 
 use crate::harness::{Cluster, template};
@@ -32,7 +31,9 @@ async fn a_job_completes_and_goes_with_its_pods() {
         })
         .await;
     assert_eq!(pods.len(), 3);
-    cluster.delete::<Job>("default", "sum", DeleteParams::background()).await;
+    // Its time is over: it goes, and its pods before it.
+    cluster.patch::<Job>("default", "sum", json!({"spec": {"ttlSecondsAfterFinished": 0}})).await;
+    cluster.until::<Job, _>("no job", |all| all.list_in("default").is_empty().then_some(())).await;
     cluster.until::<Pod, _>("no pod", |all| all.list_in("default").is_empty().then_some(())).await;
     cluster.stop().await;
 }

@@ -1,5 +1,7 @@
 //! Nodes are given their range and their taints.
 
+use client::ObjectKey;
+use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{Node, Pod};
 use kube::api::{Patch, PatchParams};
 use kube::{Api, ResourceExt};
@@ -45,5 +47,20 @@ async fn a_node_gets_its_range_and_its_taints_follow_its_conditions() {
     cluster
         .until::<Pod, _>("the pod to leave", |all| all.list().iter().all(|pod| pod.name_any() != "web").then_some(()))
         .await;
+    cluster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn leases_of_nodes_are_seen_apart_from_others() {
+    let cluster = Cluster::start().await;
+    for namespace in ["kube-node-lease", "default"] {
+        let lease =
+            json!({"metadata": {"name": "kaji"}, "spec": {"holderIdentity": "kaji", "leaseDurationSeconds": 40}});
+        cluster.create::<Lease>(Some(namespace), lease).await;
+    }
+    let leases = cluster.informers.informer_where::<Lease>("metadata.namespace=kube-node-lease");
+    leases.synced().await;
+    let seen: Vec<String> = leases.lister().list().iter().map(|one| ObjectKey::of(&**one).to_string()).collect();
+    assert_eq!(seen, ["kube-node-lease/kaji"]);
     cluster.stop().await;
 }
