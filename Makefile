@@ -28,7 +28,6 @@ run: build tools
 
 ## make test: install what the tests need, run all of them
 test: apt-run apt-test tools $(NEXTEST)
-	cargo build --release --locked
 	cargo nextest run --release --locked --workspace
 
 ## make lint: formatting, clippy, licences and advisories where cargo-deny is installed

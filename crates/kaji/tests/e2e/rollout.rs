@@ -80,7 +80,8 @@ fn history_undo_pause_and_resume() {
     cluster.kubectl(&["rollout", "pause", "deployment/hello-server"]).says("paused");
     let before = cluster.kubectl(&["get", "replicasets", "-o", "name"]).ok();
     cluster.kubectl(&["set", "env", "deployment/hello-server", "VERSION=4.0"]).ok();
-    cluster.wait("jsonpath={.status.observedGeneration}=7", &["deployment/hello-server"]);
+    let generation = cluster.value("deployment/hello-server", "{.metadata.generation}");
+    cluster.wait(&format!("jsonpath={{.status.observedGeneration}}={generation}"), &["deployment/hello-server"]);
     assert_eq!(cluster.kubectl(&["get", "replicasets", "-o", "name"]).ok(), before, "paused");
     cluster.kubectl(&["rollout", "resume", "deployment/hello-server"]).says("resumed");
     cluster.rolled_out("deployment/hello-server");
