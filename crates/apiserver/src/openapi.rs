@@ -36,32 +36,65 @@ struct Kept {
     documents: HashMap<String, Document>,
 }
 
+/// How a document is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Form {
+    Json,
+    /// Of version 2 alone; older clients spell its media type with an `@`.
+    Protobuf,
+}
+
+impl Form {
+    const JSON: &str = "application/json";
+    const PROTOBUF: &str = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf";
+    const PROTOBUF_DEPRECATED: &str = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf";
+
+    fn media_type(self) -> &'static str {
+        match self {
+            Self::Json => Self::JSON,
+            Self::Protobuf => Self::PROTOBUF,
+        }
+    }
+
+    /// The form of version 2 that the client wants most.
+    fn of_v2(parts: &Parts) -> Result<Self, StatusError> {
+        accepted_ranges(&parts.headers)
+            .iter()
+            .find_map(|range| match range.media_type {
+                Self::PROTOBUF | Self::PROTOBUF_DEPRECATED => Some(Self::Protobuf),
+                other => format_of(other).map(|_| Self::Json),
+            })
+            .ok_or_else(|| StatusError::not_acceptable(&[Self::JSON, Self::PROTOBUF_DEPRECATED, Self::PROTOBUF]))
+    }
+}
+
 /// One document, compressed.
 #[derive(Clone, Debug)]
 struct Document {
+    form: Form,
     gzip: Bytes,
     hash: String,
 }
 
 impl Document {
-    fn new(json: &[u8]) -> Self {
+    fn new(form: Form, plain: &[u8]) -> Self {
         let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
         // Writing to a Vec does not fail.
-        let _ = encoder.write_all(json);
+        let _ = encoder.write_all(plain);
         let gzip = encoder.finish().unwrap_or_default().into();
-        Self { gzip, hash: hex::encode_upper(Sha512::digest(json)) }
+        Self { form, gzip, hash: hex::encode_upper(Sha512::digest(plain)) }
     }
 
     fn plain(&self) -> Bytes {
-        let mut json = Vec::new();
-        let _ = GzDecoder::new(&self.gzip[..]).read_to_end(&mut json);
-        json.into()
+        let mut plain = Vec::new();
+        let _ = GzDecoder::new(&self.gzip[..]).read_to_end(&mut plain);
+        plain.into()
     }
 }
 
 impl Documents {
     /// The document of this name, written by `make` where it is not kept.
-    fn document(&self, rows: &Arc<Rows>, name: &str, make: impl FnOnce() -> Vec<u8>) -> Document {
+    fn document(&self, rows: &Arc<Rows>, name: &str, form: Form, make: impl FnOnce() -> Vec<u8>) -> Document {
         let mut kept = self.kept.lock();
         if !kept.rows.as_ref().is_some_and(|known| Arc::ptr_eq(known, rows)) {
             *kept = Kept { rows: Some(rows.clone()), documents: HashMap::new() };
@@ -69,14 +102,22 @@ impl Documents {
         if let Some(document) = kept.documents.get(name) {
             return document.clone();
         }
-        let document = Document::new(&make());
+        let document = Document::new(form, &make());
         kept.documents.insert(name.to_owned(), document.clone());
         document
     }
 
+    fn v2(&self, rows: &Arc<Rows>, form: Form) -> Document {
+        let (name, make): (_, fn(&[_], &_) -> _) = match form {
+            Form::Json => ("v2", api::openapi::v2),
+            Form::Protobuf => ("v2 protobuf", api::openapi::v2_protobuf),
+        };
+        self.document(rows, name, form, || make(rows.all(), &SCHEMAS))
+    }
+
     fn v3(&self, rows: &Arc<Rows>, group: &str, version: &str) -> Document {
         let name = api::openapi::v3_path(group, version);
-        self.document(rows, &name, || api::openapi::v3(group, version, rows.all(), &SCHEMAS))
+        self.document(rows, &name, Form::Json, || api::openapi::v3(group, version, rows.all(), &SCHEMAS))
     }
 }
 
@@ -91,9 +132,8 @@ pub fn answer(
     let documents = &server.openapi;
     match steps {
         ["v2"] => {
-            accepts_json(parts)?;
-            let document = documents.document(&rows, "v2", || api::openapi::v2(rows.all(), &SCHEMAS));
-            Ok(send(parts, query, &document))
+            let form = Form::of_v2(parts)?;
+            Ok(send(parts, query, &documents.v2(&rows, form)))
         }
         ["v3"] => {
             let versions = group_versions(&rows);
@@ -126,10 +166,10 @@ fn serve_v3(
     Ok(send(parts, query, &documents.v3(rows, group, version)))
 }
 
-/// Clients that read only protobuf are told so, and ask again for JSON.
+/// Clients that read only the protobuf of version 3 are told so, and ask again for JSON.
 fn accepts_json(parts: &Parts) -> Result<(), StatusError> {
     let readable = accepted_ranges(&parts.headers).iter().any(|range| format_of(range.media_type).is_some());
-    if readable { Ok(()) } else { Err(StatusError::not_acceptable(&["application/json"])) }
+    if readable { Ok(()) } else { Err(StatusError::not_acceptable(&[Form::JSON])) }
 }
 
 fn send(parts: &Parts, query: &Query, document: &Document) -> Response<Body> {
@@ -146,7 +186,7 @@ fn send(parts: &Parts, query: &Query, document: &Document) -> Response<Body> {
         *response.status_mut() = StatusCode::NOT_MODIFIED;
     }
     let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(document.form.media_type()));
     headers.insert(header::VARY, HeaderValue::from_static("Accept-Encoding, Accept"));
     if gzip && !known {
         headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));

@@ -105,6 +105,31 @@ async fn openapi_names_its_documents() {
     assert!(document.headers["cache-control"].to_str().is_ok_and(|text| text.contains("immutable")), "{apps}");
     assert!(document.at("/components/schemas/io.k8s.api.apps.v1.Deployment").is_object());
     assert_eq!(cluster.get("/openapi/v2").await.at("/swagger"), "2.0");
-    let protobuf = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf";
-    assert_eq!(cluster.ask(Request::builder().uri("/openapi/v2").header("accept", protobuf), "").await.code, 406);
+}
+
+#[tokio::test]
+async fn openapi_2_has_two_forms() {
+    let cluster = Cluster::new().await;
+    let json = "application/json";
+    let protobuf = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf";
+    let deprecated = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf";
+    for (accept, expected) in [
+        (protobuf, Some(protobuf)),
+        (deprecated, Some(protobuf)),
+        (&format!("{json};q=0.5, {deprecated}"), Some(protobuf)),
+        (&format!("{json}, {protobuf}"), Some(json)),
+        ("application/*", Some(json)),
+        ("application/com.github.proto-openapi.spec.v3@v1.0+protobuf", None),
+    ] {
+        let answer = cluster.ask(Request::builder().uri("/openapi/v2").header("accept", accept), "").await;
+        match expected {
+            Some(media_type) => assert_eq!(answer.headers["content-type"], media_type, "{accept}"),
+            None => assert_eq!(answer.code, 406, "{accept}"),
+        }
+        if expected == Some(protobuf) {
+            // Field 1, `swagger`, then field 2, `info`.
+            let text = answer.body.as_str().expect("no JSON");
+            assert!(text.starts_with("\n\u{3}2.0\u{12}"), "{accept}");
+        }
+    }
 }
