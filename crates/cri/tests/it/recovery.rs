@@ -10,7 +10,7 @@ async fn containers_outlive_the_server_and_are_adopted() {
     let mut node = Node::new().await;
     let sandbox = node.sandbox("adopt").await;
     let runs = node
-        .run(&sandbox, shell("runs", "echo up; i=0; while :; do i=$((i+1)); echo $i > /count; usleep 10000; done"))
+        .run(&sandbox, shell("runs", "echo up; i=0; while :; do i=$((i+1)); echo $i >> /count; usleep 10000; done"))
         .await;
     let ends =
         node.run(&sandbox, shell("ends", "while [ ! -e /data/go ]; do usleep 10000; done; echo away; exit 42")).await;
