@@ -250,3 +250,52 @@ impl ServerCertVerifier for AnyCertificate {
         ring::default_provider().signature_verification_algorithms.supported_schemes()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    fn request(action: serde_json::Value) -> Request {
+        Request::new(&serde_json::from_value(action).expect("an action"), "10.0.0.1", 80)
+    }
+
+    #[test]
+    fn redirects_are_followed_on_the_same_host_only() {
+        let request = request(json!({"path": "healthz", "port": 80}));
+        assert_eq!(request.url(), "http://10.0.0.1:80/healthz");
+        for (location, expected) in [
+            ("/ok", Some("http://10.0.0.1:80/ok")),
+            ("https://10.0.0.1:444/x?y", Some("https://10.0.0.1:444/x?y")),
+            ("http://10.0.0.1/", Some("http://10.0.0.1:80/")),
+            ("http://elsewhere/", None),
+            ("//elsewhere/", None),
+            ("no uri at all \u{7f}", None),
+        ] {
+            assert_eq!(request.redirected(location).map(|next| next.url()).as_deref(), expected, "{location}");
+        }
+    }
+
+    #[tokio::test]
+    async fn headers_are_sent_and_the_answer_is_read() {
+        let headers =
+            json!([{"name": "X-A", "value": "1"}, {"name": "Host", "value": "h"}, {"name": "Accept", "value": ""}]);
+        let request = request(json!({"path": "/p", "port": 80, "httpHeaders": headers}));
+        let (near, mut far) = tokio::io::duplex(4096);
+        let server = async {
+            let mut seen = Vec::new();
+            while !seen.ends_with(b"\r\n\r\n") {
+                seen.push(far.read_u8().await.expect("a request"));
+            }
+            far.write_all(b"HTTP/1.1 503 Busy\r\nContent-Length: 4\r\n\r\nbusy").await.expect("written");
+            String::from_utf8(seen).expect("text").to_lowercase()
+        };
+        let (answer, seen) = tokio::join!(talk(&request, near), server);
+        let answer = answer.expect("an answer");
+        assert_eq!((answer.status, answer.body.as_slice()), (503, &b"busy"[..]));
+        assert!(seen.starts_with("get /p http/1.1\r\n"), "{seen}");
+        assert!(seen.contains("x-a: 1\r\n") && seen.contains("host: h\r\n"), "{seen}");
+        assert!(seen.contains("user-agent: kube-probe/1.37\r\n") && !seen.contains("accept:"), "{seen}");
+    }
+}

@@ -6,8 +6,12 @@ use super::{Action, Busy, Life, Machine, ProbeOutcome, ProbeSort, Sort};
 use crate::pod::container::Record;
 use crate::pod::spec;
 
-/// Early refusals are looked at again this often, doubling from 10 ms: all in all a good second.
-const EARLY_LOOKS: u32 = 7;
+/// So long after its start a container may still be about to listen.
+const EARLY: SignedDuration = SignedDuration::from_secs(5);
+/// An early refusal is looked at again after this long, doubling...
+const EARLY_LOOK: SignedDuration = SignedDuration::from_millis(10);
+/// ...up to this.
+const LATE_LOOK: SignedDuration = SignedDuration::from_millis(250);
 
 impl Machine {
     /// Arms the probes that are due to run and are not armed.
@@ -49,18 +53,15 @@ impl Machine {
         };
         let Some(probe) = record.probe_spec(sort).cloned() else { return };
         let mut delay = SignedDuration::from_secs(i64::from(probe.period_seconds.unwrap_or(10).max(1)));
-        let listening_soon = now.duration_since(since) < SignedDuration::from_secs(2);
+        let listening_soon = now.duration_since(since) < EARLY;
         match outcome {
             ProbeOutcome::Failure { refused: true, .. }
-                if listening_soon
-                    && sort != ProbeSort::Liveness
-                    && record.probe(sort).last.is_none()
-                    && record.probe(sort).early < EARLY_LOOKS =>
+                if listening_soon && sort != ProbeSort::Liveness && record.probe(sort).last.is_none() =>
             {
                 // It has only just been started and does not listen yet: look again soon instead of a period later.
                 let looks = record.probe(sort).early;
                 record.probe_mut(sort).early += 1;
-                delay = SignedDuration::from_millis(10 << looks).min(delay);
+                delay = (EARLY_LOOK * 2_i32.pow(looks.min(8))).min(LATE_LOOK).min(delay);
             }
             ProbeOutcome::Success => count(record, sort, true, &probe),
             ProbeOutcome::Failure { message, .. } => {
