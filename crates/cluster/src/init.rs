@@ -77,11 +77,8 @@ fn stage_one(spec_path: &Path, listener_fd: i32) -> io::Result<ExitCode> {
         }
     }
     rustix::process::setsid()?;
-    let namespaces = UnshareFlags::NEWNET
-        | UnshareFlags::NEWNS
-        | UnshareFlags::NEWUTS
-        | UnshareFlags::NEWIPC
-        | UnshareFlags::NEWPID;
+    let namespaces =
+        UnshareFlags::NEWNET | UnshareFlags::NEWNS | UnshareFlags::NEWUTS | UnshareFlags::NEWIPC | UnshareFlags::NEWPID;
     // SAFETY: this process has one thread, and no flag touches its file descriptors.
     unsafe { rustix::thread::unshare_unsafe(namespaces)? };
     // SAFETY: this process has one thread, so the child may do anything.

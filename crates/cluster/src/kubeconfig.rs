@@ -71,12 +71,24 @@ pub fn merge(path: &Path, access: &Access<'_>) -> Result<(), Error> {
     edit(path, |config| {
         let data = |pem: &str| BASE64.encode(pem);
         let name = access.context;
-        put(config, "clusters", name, "cluster", json!({
-            "server": access.server, "certificate-authority-data": data(access.ca_pem),
-        }));
-        put(config, "users", name, "user", json!({
-            "client-certificate-data": data(&access.user.cert_pem), "client-key-data": data(&access.user.key_pem),
-        }));
+        put(
+            config,
+            "clusters",
+            name,
+            "cluster",
+            json!({
+                "server": access.server, "certificate-authority-data": data(access.ca_pem),
+            }),
+        );
+        put(
+            config,
+            "users",
+            name,
+            "user",
+            json!({
+                "client-certificate-data": data(&access.user.cert_pem), "client-key-data": data(&access.user.key_pem),
+            }),
+        );
         put(config, "contexts", name, "context", json!({"cluster": name, "user": name}));
         config.insert("current-context".into(), name.into());
     })

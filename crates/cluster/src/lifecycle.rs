@@ -63,7 +63,9 @@ pub enum Error {
     #[error("a cluster needs root: run the command with sudo")]
     NotRoot,
     /// The name cannot be used.
-    #[error("the name {0:?} must be 1 to 32 lower-case letters, digits and '-', and begin and end with a letter or digit")]
+    #[error(
+        "the name {0:?} must be 1 to 32 lower-case letters, digits and '-', and begin and end with a letter or digit"
+    )]
     Name(String),
     /// There is no such cluster.
     #[error("there is no cluster {0:?}: 'kaji cluster list' shows those there are")]

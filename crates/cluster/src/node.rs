@@ -49,12 +49,19 @@ fn system(doing: impl Into<String>) -> impl FnOnce(io::Error) -> Error {
 /// Starts a node's first process, links it to the cluster's bridge and lets it go.
 ///
 /// `listener` is the API's socket on this machine; the node inherits it.
-pub async fn start(home: &Home, cluster: &ClusterState, node: &NodeState, listener: &TcpListener) -> Result<ProcessId, Error> {
+pub async fn start(
+    home: &Home,
+    cluster: &ClusterState,
+    node: &NodeState,
+    listener: &TcpListener,
+) -> Result<ProcessId, Error> {
     let dir = home.node_dir(&cluster.name, &node.name);
     fs::create_dir_all(&dir).map_err(system(format!("make {}", dir.display())))?;
-    let spec = InitSpec { hostname: node.name.clone(), dir: dir.clone(), server_args: server_args(cluster, node, &dir) };
+    let spec =
+        InitSpec { hostname: node.name.clone(), dir: dir.clone(), server_args: server_args(cluster, node, &dir) };
     let spec_path = dir.join("init.json");
-    let written = serde_json::to_vec_pretty(&spec).map_err(io::Error::other).and_then(|text| fs::write(&spec_path, text));
+    let written =
+        serde_json::to_vec_pretty(&spec).map_err(io::Error::other).and_then(|text| fs::write(&spec_path, text));
     written.map_err(system(format!("write {}", spec_path.display())))?;
 
     let (pid, mut go) = spawn_init(&dir, &spec_path, listener)?;

@@ -50,9 +50,8 @@ impl Settings {
     /// The API's serving certificate, for all names and addresses that it is asked by.
     fn serving_leaf(&self) -> Leaf<'static> {
         let domain = &self.args.cluster_domain;
-        let mut dns_names: Vec<String> = ["kubernetes", "kubernetes.default", "kubernetes.default.svc", "localhost"]
-            .map(str::to_owned)
-            .to_vec();
+        let mut dns_names: Vec<String> =
+            ["kubernetes", "kubernetes.default", "kubernetes.default.svc", "localhost"].map(str::to_owned).to_vec();
         dns_names.extend([format!("kubernetes.default.svc.{domain}"), self.node_name.clone()]);
         let mut addresses = vec![IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V4(self.kubernetes_ip), self.node_ip];
         if !self.args.bind_address.is_unspecified() {

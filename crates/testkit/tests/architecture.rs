@@ -42,7 +42,11 @@ fn actual() -> Edges {
 fn the_rooms_call_only_whom_they_may() {
     let allowed = allowed();
     let actual = actual();
-    assert_eq!(allowed.keys().collect::<Vec<_>>(), actual.keys().collect::<Vec<_>>(), "ARCHITECTURE.md lists every room");
+    assert_eq!(
+        allowed.keys().collect::<Vec<_>>(),
+        actual.keys().collect::<Vec<_>>(),
+        "ARCHITECTURE.md lists every room"
+    );
     for (room, uses) in &actual {
         let may = &allowed[room];
         if may.contains("all") {

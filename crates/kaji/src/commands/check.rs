@@ -60,8 +60,10 @@ fn file_system(name: &'static str) -> Finding {
 }
 
 fn namespaces() -> Finding {
-    let lacking: Vec<&str> =
-        ["net", "mnt", "pid", "uts", "ipc"].into_iter().filter(|kind| !Path::new("/proc/self/ns").join(kind).exists()).collect();
+    let lacking: Vec<&str> = ["net", "mnt", "pid", "uts", "ipc"]
+        .into_iter()
+        .filter(|kind| !Path::new("/proc/self/ns").join(kind).exists())
+        .collect();
     let missing = (!lacking.is_empty()).then(|| format!("the kernel lacks {}", lacking.join(", ")));
     Finding { what: "namespaces", missing }
 }
@@ -74,5 +76,8 @@ fn nf_tables() -> Finding {
         rustix::net::SocketType::RAW,
         Some(rustix::net::netlink::NETFILTER),
     );
-    Finding { what: "nftables", missing: opened.err().map(|err| format!("the kernel refuses netfilter sockets ({err})")) }
+    Finding {
+        what: "nftables",
+        missing: opened.err().map(|err| format!("the kernel refuses netfilter sockets ({err})")),
+    }
 }

@@ -41,7 +41,8 @@ pub async fn run(command: ImageCommand) -> anyhow::Result<()> {
         ImageCommand::Import { archive, cluster } => import(&home, &cluster.name, &archive).await,
         ImageCommand::Pull { reference, cluster } => {
             let node = Node::of(&home, &cluster.name).await?;
-            let response = node.send(Method::POST, &format!("/pull?reference={}", escape(&reference)), Body::empty()).await?;
+            let response =
+                node.send(Method::POST, &format!("/pull?reference={}", escape(&reference)), Body::empty()).await?;
             follow(response).await
         }
         ImageCommand::Remove { reference, cluster } => {
@@ -124,7 +125,9 @@ impl Node {
             return Ok(response);
         }
         let bytes = response.into_body().collect().await?.to_bytes();
-        let message = serde_json::from_slice::<serde_json::Value>(&bytes).ok().and_then(|value| Some(value["message"].as_str()?.to_owned()));
+        let message = serde_json::from_slice::<serde_json::Value>(&bytes)
+            .ok()
+            .and_then(|value| Some(value["message"].as_str()?.to_owned()));
         bail!(message.unwrap_or_else(|| format!("{status}: {}", String::from_utf8_lossy(&bytes).trim())))
     }
 }

@@ -9,13 +9,18 @@ fn bad_objects_are_refused_with_a_reason() {
     create("{\"apiVersion\": \"v1\", \"kind\":").fails_with("error");
     create("apiVersion: v1\nkind: Pod\n  metadata: {\n").fails_with("error");
     create("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\nfoo: 1\n").fails_with("unknown field \"foo\"");
-    create("apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: a}\nspec: {replicas: three}\n").fails_with("replicas");
-    create(&format!("apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: {}}}\n", "a".repeat(254))).fails_with("no more than 253");
+    create("apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: a}\nspec: {replicas: three}\n")
+        .fails_with("replicas");
+    create(&format!("apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: {}}}\n", "a".repeat(254)))
+        .fails_with("no more than 253");
     create("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: Upper}\n").fails_with("RFC 1123");
     create("apiVersion: v1\nkind: Nonsense\nmetadata: {name: a}\n").fails_with("no matches for kind");
-    create("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a, namespace: absent}\n").fails_with("namespaces \"absent\" not found");
-    create("apiVersion: v1\nkind: Pod\nmetadata: {name: a}\nspec: {containers: []}\n").fails_with("spec.containers: Required value");
-    create("apiVersion: v1\nkind: Pod\nmetadata: {name: a}\nspec: {containers: [{name: A_, image: x}]}\n").fails_with("spec.containers[0].name");
+    create("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a, namespace: absent}\n")
+        .fails_with("namespaces \"absent\" not found");
+    create("apiVersion: v1\nkind: Pod\nmetadata: {name: a}\nspec: {containers: []}\n")
+        .fails_with("spec.containers: Required value");
+    create("apiVersion: v1\nkind: Pod\nmetadata: {name: a}\nspec: {containers: [{name: A_, image: x}]}\n")
+        .fails_with("spec.containers[0].name");
     create("apiVersion: v1\nkind: Service\nmetadata: {name: a}\nspec: {type: NodePort, ports: [{port: 80, nodePort: 80}]}\n")
         .fails_with("provided port is not in the valid range");
     cluster.kubectl(&["get", "pod", "absent"]).fails_with("pods \"absent\" not found");
@@ -33,7 +38,9 @@ fn an_old_version_is_not_written_over_a_newer_one() {
     cluster.kubectl(&["patch", "configmap", "a", "-p", r#"{"data":{"k":"2"}}"#]).ok();
     cluster.kubectl_with_input(&["replace", "-f", "-"], &old).fails_with("the object has been modified");
     assert_eq!(cluster.value("configmap/a", "{.data.k}"), "2");
-    cluster.kubectl(&["patch", "configmap", "a", "--type=json", "-p", r#"[{"op":"test","path":"/data/k","value":"1"}]"#]).fails();
+    cluster
+        .kubectl(&["patch", "configmap", "a", "--type=json", "-p", r#"[{"op":"test","path":"/data/k","value":"1"}]"#])
+        .fails();
 }
 
 #[test]

@@ -16,7 +16,18 @@ fn looking_at_things() {
     cluster.kubectl(&["get", "pods", "-l", "app=other"]).ok();
     cluster.kubectl(&["get", "nodes", "-o", "wide"]).says("v1.37");
     cluster.kubectl(&["get", "service,endpointslice,pdb,configmap,replicaset,events"]).says("30599");
-    for kind in ["node", "namespace", "deployment", "replicaset", "pod", "service", "configmap", "poddisruptionbudget", "serviceaccount", "endpointslice"] {
+    for kind in [
+        "node",
+        "namespace",
+        "deployment",
+        "replicaset",
+        "pod",
+        "service",
+        "configmap",
+        "poddisruptionbudget",
+        "serviceaccount",
+        "endpointslice",
+    ] {
         cluster.kubectl(&["describe", kind]).says("Name:");
     }
     cluster.kubectl(&["describe", "deployment", "hello-server"]).says("NewReplicaSet:");
@@ -59,9 +70,15 @@ fn changing_things() {
     cluster.rolled_out("deployment/hello-server");
     cluster.kubectl(&["label", "deployment/hello-server", "tier=web"]).says("labeled");
     cluster.kubectl(&["annotate", "deployment/hello-server", "note=a b"]).says("annotated");
-    assert_eq!(cluster.value("deployment/hello-server", "{.metadata.labels.tier}{.metadata.annotations.note}"), "weba b");
+    assert_eq!(
+        cluster.value("deployment/hello-server", "{.metadata.labels.tier}{.metadata.annotations.note}"),
+        "weba b"
+    );
     for (kind, patch) in [
-        ("strategic", r#"{"spec":{"template":{"spec":{"containers":[{"name":"hello-server","env":[{"name":"A","value":"1"}]}]}}}}"#),
+        (
+            "strategic",
+            r#"{"spec":{"template":{"spec":{"containers":[{"name":"hello-server","env":[{"name":"A","value":"1"}]}]}}}}"#,
+        ),
         ("merge", r#"{"metadata":{"labels":{"tier":null}}}"#),
         ("json", r#"[{"op":"replace","path":"/spec/replicas","value":2}]"#),
     ] {
@@ -93,7 +110,9 @@ fn making_and_removing_things() {
     cluster.kubectl(&["create", "namespace", "shop"]).says("created");
     cluster.kubectl(&["create", "configmap", "settings", "--from-literal=a=1", "-n", "shop"]).ok();
     cluster.kubectl(&["create", "secret", "generic", "keys", "--from-literal=k=v", "-n", "shop"]).ok();
-    cluster.kubectl(&["create", "deployment", "web", &format!("--image={BUSYBOX}"), "-n", "shop", "--", "sleep", "1000"]).ok();
+    cluster
+        .kubectl(&["create", "deployment", "web", &format!("--image={BUSYBOX}"), "-n", "shop", "--", "sleep", "1000"])
+        .ok();
     cluster.kubectl(&["rollout", "status", "deployment/web", "-n", "shop", "--timeout=60s"]).ok();
     cluster.kubectl(&["expose", "deployment", "web", "--port=80", "-n", "shop"]).ok();
     cluster.kubectl(&["run", "one", &format!("--image={BUSYBOX}"), "--", "sleep", "1000"]).says("created");

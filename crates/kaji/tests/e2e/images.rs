@@ -64,7 +64,8 @@ fn registry(cluster: &Cluster, address: &str) -> Registry {
     );
     let config = cluster.machine.file("registry.yml", &config);
     let mut command: Command = cluster.machine.command("docker-registry", &["serve", &config]);
-    let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("apt-get install docker-registry");
+    let mut child =
+        command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("apt-get install docker-registry");
     let stderr = child.stderr.take().expect("a pipe");
     let mut lines = BufReader::new(stderr).lines();
     let listening = lines.by_ref().map_while(Result::ok).any(|line| line.contains("listening on"));
@@ -86,7 +87,10 @@ fn images_are_pulled_from_a_registry() {
     cluster.apply(&pod);
     cluster.wait("condition=Ready", &["pod/pulled"]);
     assert!(cluster.value("pod/pulled", "{.status.containerStatuses[0].imageID}").contains("@sha256:"));
-    cluster.machine.kaji(&["image", "pull", &format!("{address}/demo/none:1"), "--name", cluster.name()]).fails_with("failed to pull");
+    cluster
+        .machine
+        .kaji(&["image", "pull", &format!("{address}/demo/none:1"), "--name", cluster.name()])
+        .fails_with("failed to pull");
 }
 
 /// Pushes busybox by the registry's HTTP API, with curl as the client.

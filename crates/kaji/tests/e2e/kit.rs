@@ -41,7 +41,10 @@ pub fn cluster_with_hello(test: &str) -> Cluster {
 pub fn busybox(references: &[&str]) -> ImageSource {
     let program = std::fs::read("/bin/busybox").expect("apt-get install busybox-static");
     let mut files = vec![File::new("bin/busybox", 0o755, program)];
-    for applet in ["sh", "cat", "echo", "env", "hostname", "id", "ls", "nc", "nslookup", "ps", "sleep", "tar", "touch", "true", "false", "wget", "kill", "rm", "mkdir", "test", "wc", "stty", "seq", "httpd"] {
+    for applet in [
+        "sh", "cat", "echo", "env", "hostname", "id", "ls", "nc", "nslookup", "ps", "sleep", "tar", "touch", "true",
+        "false", "wget", "kill", "rm", "mkdir", "test", "wc", "stty", "seq", "httpd",
+    ] {
         files.push(File::symlink(format!("bin/{applet}"), "busybox"));
     }
     files.push(File { path: "tmp".into(), mode: 0o1777, content: Content::Directory });

@@ -6,7 +6,8 @@ use crate::kit::{self, BUSYBOX};
 fn a_changed_config_map_is_seen_in_a_mounted_file() {
     let cluster = kit::cluster_with_busybox("mount");
     cluster.kubectl(&["create", "configmap", "settings", "--from-literal=colour=red"]).ok();
-    let script = "until grep -q blue /etc/settings/colour; do cat /etc/settings/colour; sleep 0.2; done; echo; echo seen";
+    let script =
+        "until grep -q blue /etc/settings/colour; do cat /etc/settings/colour; sleep 0.2; done; echo; echo seen";
     cluster.apply(&format!(
         "apiVersion: v1\nkind: Pod\nmetadata: {{name: reader}}\nspec:\n  restartPolicy: Never\n  containers:\n  - name: main\n    image: {BUSYBOX}\n    command: [/bin/busybox, sh, -c, \"{}\"]\n    volumeMounts: [{{name: settings, mountPath: /etc/settings}}]\n  volumes:\n  - name: settings\n    configMap: {{name: settings}}\n",
         script.replace("grep", "busybox grep")
@@ -23,7 +24,10 @@ fn a_pod_waits_for_the_config_map_it_mounts() {
     cluster.apply(&format!(
         "apiVersion: v1\nkind: Pod\nmetadata: {{name: waits}}\nspec:\n  containers:\n  - name: main\n    image: {BUSYBOX}\n    command: [sleep, '1000']\n    envFrom: [{{configMapRef: {{name: late}}}}]\n"
     ));
-    cluster.wait("jsonpath={.status.containerStatuses[0].state.waiting.reason}=CreateContainerConfigError", &["pod/waits"]);
+    cluster.wait(
+        "jsonpath={.status.containerStatuses[0].state.waiting.reason}=CreateContainerConfigError",
+        &["pod/waits"],
+    );
     cluster.kubectl(&["create", "configmap", "late", "--from-literal=A=1"]).ok();
     cluster.wait("condition=Ready", &["pod/waits"]);
     cluster.kubectl(&["exec", "waits", "--", "env"]).says("A=1");
@@ -67,7 +71,8 @@ fn names_resolve_and_services_answer_inside_pods() {
     let exec = |script: &str| cluster.kubectl(&["exec", "client", "--", "sh", "-c", script]);
     exec("wget -qO- http://hello-server-external:8081/").says("Hello, world!");
     exec("wget -qO- http://hello-server-external.default.svc.cluster.local:8081/").says("Hello, world!");
-    exec("wget -qO- http://$HELLO_SERVER_EXTERNAL_SERVICE_HOST:$HELLO_SERVER_EXTERNAL_SERVICE_PORT/").says("Hello, world!");
+    exec("wget -qO- http://$HELLO_SERVER_EXTERNAL_SERVICE_HOST:$HELLO_SERVER_EXTERNAL_SERVICE_PORT/")
+        .says("Hello, world!");
     exec("nslookup kubernetes.default.svc.cluster.local").says("10.96.0.1");
     exec("cat /etc/resolv.conf").says("search default.svc.cluster.local svc.cluster.local cluster.local");
     exec("hostname").says("client");

@@ -44,7 +44,11 @@ fn ask(address: SocketAddr) -> std::io::Result<()> {
     stream.write_all(b"GET / HTTP/1.1\r\nHost: hello\r\nConnection: close\r\n\r\n")?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer)?;
-    if answer.ends_with("Hello, world!\n") { Ok(()) } else { Err(std::io::Error::other(format!("answered {answer:?}"))) }
+    if answer.ends_with("Hello, world!\n") {
+        Ok(())
+    } else {
+        Err(std::io::Error::other(format!("answered {answer:?}")))
+    }
 }
 
 #[test]
@@ -67,7 +71,10 @@ fn history_undo_pause_and_resume() {
         cluster.kubectl(&["set", "env", "deployment/hello-server", &format!("VERSION={version}")]).ok();
         cluster.rolled_out("deployment/hello-server");
     }
-    let version = || cluster.value("deployment/hello-server", "{.spec.template.spec.containers[0].env[?(@.name==\"VERSION\")].value}");
+    let version = || {
+        cluster
+            .value("deployment/hello-server", "{.spec.template.spec.containers[0].env[?(@.name==\"VERSION\")].value}")
+    };
     assert_eq!(version(), "3.0");
     let history = cluster.kubectl(&["rollout", "history", "deployment/hello-server"]).ok();
     assert_eq!(history.lines().filter(|line| line.starts_with(['1', '2', '3'])).count(), 3, "{history}");

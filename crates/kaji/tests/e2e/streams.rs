@@ -30,7 +30,9 @@ fn exec_attach_and_cp_carry_bytes_and_exit_codes() {
     cluster.kubectl(&["exec", "shell", "--", "no-such-program"]).fails_with("no-such-program");
     let echoed = cluster.kubectl_with_input(&["exec", "-i", "shell", "--", "cat"], "through\n").ok();
     assert_eq!(echoed, "through\n");
-    cluster.shell("script -qec 'kubectl exec -it shell -- sh -c \"test -t 0 && echo a terminal\"' /dev/null").says("a terminal");
+    cluster
+        .shell("script -qec 'kubectl exec -it shell -- sh -c \"test -t 0 && echo a terminal\"' /dev/null")
+        .says("a terminal");
     let blob: String = (0..200_000).map(|i| char::from(b'a' + (i % 26) as u8)).collect();
     let local = cluster.machine.file("blob", &blob);
     cluster.kubectl(&["cp", &local, "shell:/tmp/blob"]).ok();
@@ -72,10 +74,21 @@ fn debug_shares_the_targets_processes() {
     kit::load(&cluster, &archive).ok();
     let pod = cluster.kubectl(&["get", "pods", "-o", "name"]).ok();
     let pod = pod.lines().next().expect("a pod").to_owned();
-    cluster.kubectl(&[
-        "debug", &pod, &format!("--image={BUSYBOX}"), "--target=hello-server", "-c", "look", "--profile=general", "--",
-        "sh", "-c", "ps; sleep 1000",
-    ]).ok();
+    cluster
+        .kubectl(&[
+            "debug",
+            &pod,
+            &format!("--image={BUSYBOX}"),
+            "--target=hello-server",
+            "-c",
+            "look",
+            "--profile=general",
+            "--",
+            "sh",
+            "-c",
+            "ps; sleep 1000",
+        ])
+        .ok();
     cluster.wait("jsonpath={.status.ephemeralContainerStatuses[0].state.running.startedAt}", &[&pod]);
     let mut logs = cluster.start_kubectl(&["logs", "-f", &pod, "-c", "look"]);
     logs.line_with("/hello-server");

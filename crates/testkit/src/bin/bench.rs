@@ -72,7 +72,10 @@ async fn measure(machine: &Machine, kaji: &std::path::Path) {
     let share = used as f64 / ticks_per_second() / IDLE.as_secs_f64() * 100.0;
     println!("| CPU of an idle cluster over {} s | {share:.2} % of a core | |", IDLE.as_secs());
     let (resident, proportional) = memory(&processes);
-    println!("| memory of an idle cluster, {} processes | {resident:.1} MB resident, {proportional:.1} MB proportional | |", processes.len());
+    println!(
+        "| memory of an idle cluster, {} processes | {resident:.1} MB resident, {proportional:.1} MB proportional | |",
+        processes.len()
+    );
     let size = fs::metadata(kaji).map(|file| file.len()).unwrap_or_default();
     println!("| size of the binary | {:.1} MB | |", size as f64 / 1e6);
     machine.kaji(&["cluster", "delete"]).ok();
