@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::convert::Infallible;
+use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
@@ -10,8 +11,9 @@ use component_base::Scope;
 use cri::images::RegistryConfig;
 use cri::{Error, ImageService, ImageStore, PullProgress, RegistryAuth};
 use http::{Request, Response, StatusCode};
-use http_body_util::Full;
-use hyper::body::Incoming;
+use http_body_util::combinators::BoxBody;
+use http_body_util::{BodyExt, Empty, Full, StreamBody};
+use hyper::body::{Frame, Incoming};
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tar::EntryType;
@@ -111,12 +113,12 @@ impl Registry {
         self.asked.lock().expect("whole").iter().filter(|path| path.contains(part)).count()
     }
 
-    fn answer(&self, request: &Request<Incoming>) -> Response<Full<Bytes>> {
+    fn answer(&self, request: &Request<Incoming>) -> Response<Body> {
         let path = request.uri().path().to_owned();
         self.asked.lock().expect("whole").push(path.clone());
         let header = |name: &str| request.headers().get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
         let status = |code: StatusCode| Response::builder().status(code);
-        let empty = Full::default();
+        let empty = Empty::new().map_err(|never| match never {}).boxed();
         if path == "/token" {
             let query = request.uri().query().unwrap_or_default();
             assert!(
@@ -124,7 +126,7 @@ impl Registry {
                 "{query}"
             );
             return match header("authorization") {
-                BASIC => Response::new(Full::from(r#"{"token":"letmein"}"#)),
+                BASIC => Response::new(whole(r#"{"token":"letmein"}"#)),
                 _ => status(StatusCode::UNAUTHORIZED).body(empty).expect("a response"),
             };
         }
@@ -151,16 +153,29 @@ impl Registry {
         let from: usize =
             header("range").strip_prefix("bytes=").and_then(|r| r.trim_end_matches('-').parse().ok()).unwrap_or(0);
         let code = if from > 0 { StatusCode::PARTIAL_CONTENT } else { StatusCode::OK };
-        let mut rest = bytes[from..].to_vec();
+        let rest = Bytes::copy_from_slice(&bytes[from..]);
         let mut cuts = self.cuts.lock().expect("whole");
         let response = status(code).header("content-length", rest.len());
-        if path == "/elsewhere" && *cuts > 0 {
+        let body = if path == "/elsewhere" && *cuts > 0 {
             *cuts -= 1;
-            // Less than was promised: the connection breaks.
-            rest.truncate(rest.len() / 2);
-        }
-        response.body(Full::from(rest)).expect("a response")
+            broken(rest.slice(..rest.len() / 2))
+        } else {
+            whole(rest)
+        };
+        response.body(body).expect("a response")
     }
+}
+
+type Body = BoxBody<Bytes, io::Error>;
+
+fn whole(bytes: impl Into<Bytes>) -> Body {
+    Full::new(bytes.into()).map_err(|never| match never {}).boxed()
+}
+
+/// A body whose connection breaks after `bytes`.
+fn broken(bytes: Bytes) -> Body {
+    let frames = [Ok(Frame::data(bytes)), Err(io::ErrorKind::ConnectionReset.into())];
+    BodyExt::boxed(StreamBody::new(futures::stream::iter(frames)))
 }
 
 /// TLS for `localhost`, and the certificate to trust.
