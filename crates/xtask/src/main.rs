@@ -17,10 +17,8 @@ fn main() -> anyhow::Result<()> {
             schemas::write(Path::new(definitions), Path::new(go_sources), &crates().join("api/src/schemas/table.txt"))
                 .context("write the schema table")
         }
-        ["protobuf", go_sources] => {
-            protobuf::write(Path::new(go_sources), &crates().join("protobuf/src/table.txt"))
-                .context("write the table of protobuf messages")
-        }
+        ["protobuf", go_sources] => protobuf::write(Path::new(go_sources), &crates().join("protobuf/src/table.txt"))
+            .context("write the table of protobuf messages"),
         ["roundtrip", samples] => roundtrip::check(Path::new(samples)),
         ["openapi", "v2"] => print(&api::openapi::v2(&api::RESOURCES, &api::SCHEMAS)),
         ["openapi", group, version] => print(&api::openapi::v3(group, version, &api::RESOURCES, &api::SCHEMAS)),
