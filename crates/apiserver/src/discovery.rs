@@ -15,7 +15,7 @@ use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
 use crate::body::{self, Body};
-use crate::negotiate::{accepted_ranges, negotiate};
+use crate::negotiate::{Offer, accepted_ranges, negotiate_offer};
 use crate::registry::{Rows, answer};
 use crate::request::Query;
 use crate::server::ApiServer;
@@ -80,7 +80,7 @@ pub fn answer(server: &ApiServer, parts: &Parts, query: &Query, steps: &[&str]) 
         ["apis", group, version] if rows.has_version(group, version) => resources(&rows, group, version),
         _ => return Err(StatusError::unknown_path()),
     };
-    let accepted = negotiate(&parts.headers, query, false)?;
+    let accepted = negotiate_offer(&parts.headers, query, Offer { transforms: false, protobuf: true })?;
     Ok(answer::value(&accepted, StatusCode::OK, &value))
 }
 

@@ -30,7 +30,6 @@ pub mod discovery;
 mod limits;
 pub mod nonresource;
 pub mod openapi;
-mod protobuf;
 mod request_metrics;
 
 mod bootstrap;

@@ -24,7 +24,7 @@ use crate::handler::Call;
 use crate::registry::{Cx, create, delete, delete_collection, get, list, patch, scale, update, watch};
 use crate::request::{Query, RequestInfo};
 use crate::server::ApiServer;
-use crate::{nonresource, status};
+use crate::{negotiate, nonresource, status};
 
 /// The server as a tower service; cheap to clone.
 #[derive(Clone, Debug)]
@@ -45,9 +45,10 @@ impl ApiService {
         let began = Instant::now();
         let row = self.server.registry.rows().find(&info.group, &info.version, &info.resource).cloned();
         let known = row.is_some();
+        let accept = parts.headers.get(http::header::ACCEPT).cloned();
         let response = match chain(&self.server, parts, body, info.clone(), query, row).await {
             Ok(response) => response,
-            Err(error) => status::response(&error),
+            Err(error) => status::response_in(&error, accept.map(error_format).unwrap_or_default()),
         };
         self.server.request_metrics.observe(&info, known, response.status().as_u16(), began.elapsed());
         response
@@ -112,9 +113,15 @@ async fn chain(
     }
     let answered = verb(&cx, body).await;
     // Warnings travel with refusals too.
-    let mut response = answered.unwrap_or_else(|error| status::response(&error));
+    let mut response =
+        answered.unwrap_or_else(|error| status::response_in(&error, negotiate::error_format(&cx.headers)));
     add_warnings(&cx, &mut response);
     Ok(response)
+}
+
+/// The format of an error, by the `Accept` header of a request that is gone.
+fn error_format(accept: HeaderValue) -> negotiate::Format {
+    negotiate::error_format(&http::HeaderMap::from_iter([(http::header::ACCEPT, accept)]))
 }
 
 /// Namespaced kinds are listed and watched across namespaces but named and written within one; kinds of the cluster

@@ -40,6 +40,21 @@ impl Strategy for DaemonSet {
         errors
     }
 
+    fn validate_status_update(&self, object: &Object, old: &Object) -> Vec<field::Error> {
+        let counts = [
+            "currentNumberScheduled",
+            "numberMisscheduled",
+            "desiredNumberScheduled",
+            "numberReady",
+            "updatedNumberScheduled",
+            "numberAvailable",
+            "numberUnavailable",
+        ];
+        let mut errors = workload::status_counts(object, &[], &counts);
+        workload::collisions(&mut errors, object, old);
+        errors
+    }
+
     fn validate_update(&self, object: &Object, old: &Object) -> Vec<field::Error> {
         workload::same_selector(object, old)
     }

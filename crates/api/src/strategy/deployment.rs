@@ -50,6 +50,16 @@ impl Strategy for Deployment {
         errors
     }
 
+    fn validate_status_update(&self, object: &Object, old: &Object) -> Vec<field::Error> {
+        let mut errors = workload::status_counts(
+            object,
+            &["updatedReplicas", "readyReplicas", "availableReplicas"],
+            &["unavailableReplicas"],
+        );
+        workload::collisions(&mut errors, object, old);
+        errors
+    }
+
     fn validate_update(&self, object: &Object, old: &Object) -> Vec<field::Error> {
         workload::same_selector(object, old)
     }

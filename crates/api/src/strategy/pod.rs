@@ -9,7 +9,9 @@ use crate::json::{Read, Write};
 use crate::resource::{Strategy, WriteContext};
 
 mod defaults;
+mod label_keys;
 mod qos;
+mod status;
 mod update;
 mod validation;
 
@@ -47,6 +49,7 @@ impl Strategy for Pod {
             }]);
         }
         object.0.insert("status".into(), status);
+        label_keys::merge(object);
         if let Some(spec) = object.object_at("spec") {
             spec.remove("ephemeralContainers");
             let known = SYSTEM_PRIORITIES.iter().find(|(name, _)| *name == spec.text("priorityClassName"));
@@ -73,6 +76,10 @@ impl Strategy for Pod {
 
     fn validate_update(&self, object: &Object, old: &Object) -> Vec<field::Error> {
         update::validate(object, old)
+    }
+
+    fn validate_status_update(&self, object: &Object, old: &Object) -> Vec<field::Error> {
+        status::validate(object, old)
     }
 
     fn validate_subresource_update(&self, subresource: &str, object: &Object, old: &Object) -> Vec<field::Error> {

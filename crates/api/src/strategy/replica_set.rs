@@ -29,6 +29,10 @@ impl Strategy for ReplicaSet {
         errors
     }
 
+    fn validate_status_update(&self, object: &Object, _old: &Object) -> Vec<field::Error> {
+        workload::status_counts(object, &["fullyLabeledReplicas", "readyReplicas", "availableReplicas"], &[])
+    }
+
     fn validate_update(&self, object: &Object, old: &Object) -> Vec<field::Error> {
         workload::same_selector(object, old)
     }

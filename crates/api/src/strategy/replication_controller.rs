@@ -5,6 +5,7 @@ use apimachinery::field::{self, Error, Path};
 use serde_json::Value;
 
 use super::pod::{default_template, labels_of, validate_template};
+use super::workload;
 use crate::check::{self, Errors};
 use crate::json::{Read, Write};
 use crate::resource::Strategy;
@@ -56,5 +57,8 @@ impl Strategy for ReplicationController {
             errors.push(Error::not_supported(&path.child("spec").child("restartPolicy"), policy, &["Always"]));
         }
         errors
+    }
+    fn validate_status_update(&self, object: &Object, _old: &Object) -> Vec<field::Error> {
+        workload::status_counts(object, &["fullyLabeledReplicas", "readyReplicas", "availableReplicas"], &[])
     }
 }

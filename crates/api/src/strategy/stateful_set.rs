@@ -71,6 +71,16 @@ impl Strategy for StatefulSet {
         errors
     }
 
+    fn validate_status_update(&self, object: &Object, old: &Object) -> Vec<field::Error> {
+        let mut errors = workload::status_counts(
+            object,
+            &["readyReplicas", "currentReplicas", "updatedReplicas", "availableReplicas"],
+            &[],
+        );
+        workload::collisions(&mut errors, object, old);
+        errors
+    }
+
     fn validate_update(&self, object: &Object, old: &Object) -> Vec<field::Error> {
         let fixed = |object: &Object| -> Map<String, Value> {
             let spec = object.object("spec").iter().filter(|(name, _)| !CHANGEABLE.contains(&name.as_str()));

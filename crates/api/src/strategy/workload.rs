@@ -98,6 +98,36 @@ pub(super) fn is_zero(of: &Map<String, Value>, name: &str) -> bool {
     }
 }
 
+/// Counts of a status: none is negative, none of `parts` is greater than `replicas`, and what is available is ready
+/// (upstream: `ValidateDeploymentStatus`, `ValidateReplicaSetStatus`, `ValidateStatefulSetStatus`).
+pub(super) fn status_counts(object: &Object, parts: &[&str], more: &[&str]) -> Errors {
+    let mut errors = Errors::new();
+    let (status, path) = (object.object("status"), Path::new("status"));
+    for field in parts.iter().chain(more).chain(&["replicas", "observedGeneration", "collisionCount"]) {
+        check::not_negative(&mut errors, status, field, &path);
+    }
+    let count = |field: &str| status.int(field).unwrap_or_default();
+    for field in parts.iter().filter(|field| count(field) > count("replicas")) {
+        errors.push(Error::invalid(&path.child(field), count(field), "cannot be greater than status.replicas"));
+    }
+    if parts.contains(&"availableReplicas") && count("availableReplicas") > count("readyReplicas") {
+        let available = count("availableReplicas");
+        let detail = "cannot be greater than readyReplicas";
+        errors.push(Error::invalid(&path.child("availableReplicas"), available, detail));
+    }
+    errors
+}
+
+/// A count of collisions never goes back.
+pub(super) fn collisions(errors: &mut Errors, object: &Object, old: &Object) {
+    let count = |object: &Object| object.object("status").int("collisionCount");
+    if let (Some(new), Some(before)) = (count(object).or(Some(0)), count(old))
+        && new < before
+    {
+        errors.push(Error::invalid(&Path::new("status").child("collisionCount"), new, "cannot be decremented"));
+    }
+}
+
 /// `spec.selector` may not change.
 pub(super) fn same_selector(object: &Object, old: &Object) -> Errors {
     let mut errors = Errors::new();

@@ -8,7 +8,6 @@ use http::header;
 use serde_json::Value;
 
 use super::Cx;
-use crate::protobuf;
 
 /// The media types that are read.
 const READ: [&str; 3] = ["application/json", "application/yaml", protobuf::MEDIA_TYPE];
@@ -46,6 +45,10 @@ pub fn parse(cx: &Cx, body: &Bytes) -> Result<(Value, Vec<Problem>), StatusError
 
 /// The object in a body, which must be of this kind.
 pub fn body(cx: &Cx, body: &Bytes, expected: &GroupVersionKind) -> Result<Object, StatusError> {
+    if media_type(cx) == protobuf::MEDIA_TYPE && !protobuf::knows(&expected.api_version(), &expected.kind) {
+        // Custom resources have no protobuf; clients then send JSON.
+        return Err(StatusError::unsupported_media_type(&READ[..2]));
+    }
     let (value, problems) = parse(cx, body)?;
     let object = Object::from_value(value).ok_or_else(|| {
         StatusError::bad_request("the object provided is unrecognized: the body is not a JSON object")

@@ -10,6 +10,7 @@ use http::header;
 use serde_json::Value;
 
 use super::Cx;
+use super::convert::with_owners_converted;
 
 /// How a writer's fields are recorded.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -61,7 +62,7 @@ pub fn track_create(cx: &Cx, manager: &Manager, object: &mut Object) {
 pub fn track_update(cx: &Cx, manager: &Manager, object: &mut Object, old: &Object) {
     if let Manager::Update(name) = manager {
         if let Some(writer) = writer(cx, name, &cx.row.gvk.api_version()) {
-            apply::update(&writer, Some(old), object);
+            with_owners_converted(&cx.row, object, Some(old), |object, old| apply::update(&writer, old, object));
         }
     }
 }
@@ -78,7 +79,17 @@ pub fn apply(
     let writer = writer(cx, manager, &api_version).ok_or_else(|| {
         StatusError::unsupported_media_type(&["application/json-patch+json", "application/merge-patch+json"])
     })?;
-    apply::apply(&writer, live, applied, force).map_err(|error| error.to_status())
+    let Some(live) = live else {
+        return apply::apply(&writer, None, applied, force).map_err(|error| error.to_status());
+    };
+    // The answer carries the owners of the live object: what is renamed for the merge gets its names back with it.
+    let mut merged = live.clone();
+    with_owners_converted(&cx.row, &mut merged, None, |merged, _| {
+        *merged = apply::apply(&writer, Some(merged), applied, force)?;
+        Ok(())
+    })
+    .map_err(|error: apply::ApplyError| error.to_status())?;
+    Ok(merged)
 }
 
 /// Whether two `managedFields` say the same but for the times.

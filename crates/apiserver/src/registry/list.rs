@@ -17,7 +17,7 @@ use super::options::{ListOptions, StartFrom};
 use super::selection::Selection;
 use super::{Cx, Registry, convert, table};
 use crate::body::Body;
-use crate::negotiate::{Shape, negotiate};
+use crate::negotiate::{Offer, Shape, negotiate_offer};
 use crate::status;
 
 /// How long a list waits for a revision that has not happened yet (upstream: 3 s, watch_cache.go `blockTimeout`).
@@ -42,7 +42,7 @@ pub struct Page {
 /// Answers with the selected objects.
 pub async fn list(cx: &Cx) -> Result<Response<Body>, StatusError> {
     let options = ListOptions::parse(&cx.query, false)?;
-    let accepted = negotiate(&cx.headers, &cx.query, true)?;
+    let accepted = negotiate_offer(&cx.headers, &cx.query, Offer::of(&cx.row))?;
     let selection = Selection::parse(&cx.row, &cx.info, &options)?;
     let page = page(cx.registry(), &selection, &options).await?;
     let metadata = metadata(&page);

@@ -6,6 +6,7 @@ mod lifecycle;
 mod lists;
 mod patches;
 mod pods;
+mod protobuf;
 mod services;
 mod streams;
 mod watches;

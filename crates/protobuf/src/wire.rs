@@ -1,10 +1,10 @@
 //! The wire format: varints, lengths, field numbers (protobuf.dev/programming-guides/encoding).
 
-use super::ProtobufError;
+use crate::ProtobufError;
 
 /// One field's value as it travels.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) enum Wire<'a> {
+pub(crate) enum Wire<'a> {
     Varint(u64),
     Fixed64(u64),
     Fixed32(u32),
@@ -13,18 +13,18 @@ pub(super) enum Wire<'a> {
 
 /// Reads fields one by one.
 #[derive(Debug)]
-pub(super) struct Reader<'a> {
+pub(crate) struct Reader<'a> {
     bytes: &'a [u8],
     at: usize,
 }
 
 impl<'a> Reader<'a> {
-    pub(super) fn new(bytes: &'a [u8]) -> Self {
+    pub(crate) fn new(bytes: &'a [u8]) -> Self {
         Self { bytes, at: 0 }
     }
 
     /// The next field's number and value; `None` at the end.
-    pub(super) fn next_field(&mut self) -> Result<Option<(u32, Wire<'a>)>, ProtobufError> {
+    pub(crate) fn next_field(&mut self) -> Result<Option<(u32, Wire<'a>)>, ProtobufError> {
         let Some(tag) = self.next_varint()? else { return Ok(None) };
         let number = u32::try_from(tag >> 3).map_err(|_| self.malformed())?;
         let wire = match tag & 7 {
@@ -47,7 +47,7 @@ impl<'a> Reader<'a> {
     }
 
     /// The next varint; `None` at the end.
-    pub(super) fn next_varint(&mut self) -> Result<Option<u64>, ProtobufError> {
+    pub(crate) fn next_varint(&mut self) -> Result<Option<u64>, ProtobufError> {
         if self.at == self.bytes.len() {
             return Ok(None);
         }
@@ -73,4 +73,63 @@ impl<'a> Reader<'a> {
     fn malformed(&self) -> ProtobufError {
         ProtobufError::Malformed(self.at)
     }
+}
+
+/// Appends a number as a varint.
+fn number(out: &mut Vec<u8>, mut value: u64) {
+    while value >= 0x80 {
+        out.push(value as u8 | 0x80);
+        value >>= 7;
+    }
+    out.push(value as u8);
+}
+
+fn tag(out: &mut Vec<u8>, field: u32, wire: u32) {
+    number(out, u64::from(field << 3 | wire));
+}
+
+/// A field that is a number.
+pub(crate) fn varint(out: &mut Vec<u8>, field: u32, value: u64) {
+    tag(out, field, 0);
+    number(out, value);
+}
+
+/// A field that is a floating point number.
+pub(crate) fn double(out: &mut Vec<u8>, field: u32, value: f64) {
+    tag(out, field, 1);
+    out.extend_from_slice(&value.to_bits().to_le_bytes());
+}
+
+/// The beginning of a field of so many bytes.
+pub(crate) fn length(out: &mut Vec<u8>, field: u32, length: usize) {
+    tag(out, field, 2);
+    number(out, length as u64);
+}
+
+/// A field of bytes or text.
+pub(crate) fn bytes(out: &mut Vec<u8>, field: u32, value: &[u8]) {
+    length(out, field, value.len());
+    out.extend_from_slice(value);
+}
+
+/// Begins a message within a message; [`end`] writes its length.
+pub(crate) fn begin(out: &mut Vec<u8>, field: u32) -> usize {
+    tag(out, field, 2);
+    out.push(0);
+    out.len()
+}
+
+/// Ends the message that began `at` this place.
+pub(crate) fn end(out: &mut Vec<u8>, at: usize) {
+    let length = out.len() - at;
+    if length < 0x80 {
+        out[at - 1] = length as u8;
+        return;
+    }
+    let mut prefix = Vec::with_capacity(5);
+    number(&mut prefix, length as u64);
+    let wider = prefix.len() - 1;
+    out.resize(out.len() + wider, 0);
+    out.copy_within(at..at + length, at + wider);
+    out[at - 1..at + wider].copy_from_slice(&prefix);
 }
