@@ -300,7 +300,8 @@ jwt:
                 username_prefix: prefix.into(),
                 ..OidcFlags::default()
             };
-            let username = AuthenticationConfiguration::from_flags(&flags).expect("set").jwt[0].claim_mappings.username.clone();
+            let username =
+                AuthenticationConfiguration::from_flags(&flags).expect("set").jwt[0].claim_mappings.username.clone();
             (username.claim, username.prefix.unwrap_or_default())
         };
         let pair = |a: &str, b: &str| (a.to_owned(), b.to_owned());

@@ -73,7 +73,8 @@ impl<'a> Token<'a> {
         if !algorithms.contains(&self.header.alg) {
             return Err(JoseError::Algorithm);
         }
-        let verified = keys.fitting(&self.header.kid).any(|key| key.verifies(&self.header.alg, self.message, &self.signature));
+        let verified =
+            keys.fitting(&self.header.kid).any(|key| key.verifies(&self.header.alg, self.message, &self.signature));
         if verified { Ok(()) } else { Err(JoseError::Signature) }
     }
 }

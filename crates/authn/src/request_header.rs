@@ -135,12 +135,7 @@ impl RequestHeader {
     }
 
     /// Whom the headers name, when the chain proves a front proxy; `None` for everybody else.
-    pub fn user(
-        &self,
-        headers: &HeaderMap,
-        chain: &[CertificateDer<'_>],
-        now: jiff::Timestamp,
-    ) -> Option<UserInfo> {
+    pub fn user(&self, headers: &HeaderMap, chain: &[CertificateDer<'_>], now: jiff::Timestamp) -> Option<UserInfo> {
         let username = value(headers, &self.username)?;
         if !self.is_proxy(chain, now) {
             return None;

@@ -30,12 +30,7 @@ pub struct Known {
 #[async_trait]
 pub trait TokenAuthenticator: Send + Sync + 'static {
     /// Whom the token speaks for when it is meant for one of `audiences`; `None` when it is none of this kind.
-    async fn authenticate(
-        &self,
-        token: &str,
-        audiences: &[String],
-        now: Timestamp,
-    ) -> Result<Option<Known>, BoxError>;
+    async fn authenticate(&self, token: &str, audiences: &[String], now: Timestamp) -> Result<Option<Known>, BoxError>;
 }
 
 /// A way that knows nothing of audiences: its tokens are meant for the API itself
@@ -54,13 +49,9 @@ impl<T: TokenAuthenticator> ForTheApi<T> {
 
 #[async_trait]
 impl<T: TokenAuthenticator> TokenAuthenticator for ForTheApi<T> {
-    async fn authenticate(
-        &self,
-        token: &str,
-        audiences: &[String],
-        now: Timestamp,
-    ) -> Result<Option<Known>, BoxError> {
-        let common: Vec<String> = audiences.iter().filter(|asked| self.api_audiences.contains(asked)).cloned().collect();
+    async fn authenticate(&self, token: &str, audiences: &[String], now: Timestamp) -> Result<Option<Known>, BoxError> {
+        let common: Vec<String> =
+            audiences.iter().filter(|asked| self.api_audiences.contains(asked)).cloned().collect();
         if common.is_empty() {
             return Ok(None);
         }

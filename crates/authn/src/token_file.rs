@@ -40,8 +40,8 @@ pub enum TokenFileError {
 impl TokenFile {
     /// Reads the file.
     pub fn load(path: &Path) -> Result<Self, TokenFileError> {
-        let text = std::fs::read_to_string(path)
-            .map_err(|cause| TokenFileError::Read { path: path.to_owned(), cause })?;
+        let text =
+            std::fs::read_to_string(path).map_err(|cause| TokenFileError::Read { path: path.to_owned(), cause })?;
         Self::parse(&text).map_err(|columns| TokenFileError::Columns { path: path.to_owned(), columns })
     }
 
@@ -104,7 +104,8 @@ mod tests {
 
     #[test]
     fn lines_are_users() {
-        let file = TokenFile::parse("t1,ann,7,\"dev,ops\"\n\nt2,bob,8\n,nobody,9\nt3,\"quo\"\"te\",1\n").expect("a file");
+        let file =
+            TokenFile::parse("t1,ann,7,\"dev,ops\"\n\nt2,bob,8\n,nobody,9\nt3,\"quo\"\"te\",1\n").expect("a file");
         assert_eq!(file.users.len(), 3);
         assert_eq!(file.users["t1"].groups, ["dev", "ops"]);
         assert_eq!((file.users["t2"].username.as_str(), file.users["t2"].uid.as_str()), ("bob", "8"));

@@ -126,12 +126,10 @@ impl Endpoint {
     }
 
     fn of(path: &Path, cluster: Cluster, user: User) -> Result<Self, KubeconfigError> {
-        let pem = |field, file: &Option<PathBuf>, data: &Option<String>| pem(path, field, file.as_deref(), data.as_deref());
-        let ca_pem = pem(
-            "certificate-authority-data",
-            &cluster.certificate_authority,
-            &cluster.certificate_authority_data,
-        )?;
+        let pem =
+            |field, file: &Option<PathBuf>, data: &Option<String>| pem(path, field, file.as_deref(), data.as_deref());
+        let ca_pem =
+            pem("certificate-authority-data", &cluster.certificate_authority, &cluster.certificate_authority_data)?;
         let chain = pem("client-certificate-data", &user.client_certificate, &user.client_certificate_data)?;
         let key = pem("client-key-data", &user.client_key, &user.client_key_data)?;
         let token = match (user.token.filter(|token| !token.is_empty()), user.token_file) {

@@ -100,8 +100,7 @@ async fn connection(acceptor: TlsAcceptor, stream: TcpStream, answer: Arc<Answer
             let (parts, body) = request.into_parts();
             let bytes = body.collect().await?.to_bytes();
             let body = serde_json::from_slice(&bytes).unwrap_or_default();
-            let (code, value) =
-                answer(Seen { path: parts.uri.path().to_owned(), headers: parts.headers, body });
+            let (code, value) = answer(Seen { path: parts.uri.path().to_owned(), headers: parts.headers, body });
             let mut response = Response::new(Full::new(Bytes::from(value.to_string())));
             *response.status_mut() = http::StatusCode::from_u16(code).unwrap_or_default();
             Ok::<_, hyper::Error>(response)

@@ -9,3 +9,4 @@ mod pods;
 mod services;
 mod streams;
 mod watches;
+mod who;

@@ -252,7 +252,9 @@ fn extra_key(key: &str, path: &Path) -> Vec<Error> {
         errors.push(Error::invalid(path, key, detail));
         return errors;
     };
-    errors.extend(apimachinery::validation::dns1123_subdomain(domain).into_iter().map(|text| Error::invalid(path, domain, text)));
+    errors.extend(
+        apimachinery::validation::dns1123_subdomain(domain).into_iter().map(|text| Error::invalid(path, domain, text)),
+    );
     if !rest.chars().all(|letter| letter.is_ascii_alphanumeric() || "/-._~!$&'()*+,;=:@%".contains(letter)) {
         errors.push(Error::invalid(path, rest, "Invalid path"));
     }

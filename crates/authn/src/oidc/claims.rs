@@ -105,10 +105,8 @@ impl Mapper {
             expression: mappings.uid.expression.clone(),
         };
         let mut mapper = Self {
-            username: source("claimMappings.username", &mappings.username)?.unwrap_or_else(|| Source::Claim {
-                name: "sub".into(),
-                prefix: format!("{}#", config.issuer.url),
-            }),
+            username: source("claimMappings.username", &mappings.username)?
+                .unwrap_or_else(|| Source::Claim { name: "sub".into(), prefix: format!("{}#", config.issuer.url) }),
             groups: source("claimMappings.groups", &mappings.groups)?,
             uid: source("claimMappings.uid", &uid)?,
             extra: Vec::new(),
@@ -270,7 +268,8 @@ fn string(value: Result<Value, String>, what: &'static str) -> Result<String, Cl
 
 /// A string, or a list of them; empty ones count as missing.
 fn strings(value: Result<Value, String>, what: &'static str) -> Result<Vec<String>, ClaimError> {
-    let refuse = || ClaimError::Expression { what, cause: "expression must return a string or a list of strings".into() };
+    let refuse =
+        || ClaimError::Expression { what, cause: "expression must return a string or a list of strings".into() };
     let texts = match value {
         Ok(Value::Null) => Vec::new(),
         Ok(Value::String(text)) => vec![text],

@@ -91,10 +91,7 @@ async fn a_provider_is_believed_by_its_published_keys() {
     assert_eq!(*provider.fetched.lock(), ["/.well-known/openid-configuration", "/keys"], "fetched once");
 
     let refused = |text: Result<Option<String>, String>| text.expect_err("refused");
-    assert_eq!(
-        refused(provider.ask(&other, |_| {}).await),
-        "oidc: verify token: failed to verify id token signature"
-    );
+    assert_eq!(refused(provider.ask(&other, |_| {}).await), "oidc: verify token: failed to verify id token signature");
     assert_eq!(
         refused(provider.ask(&first, |claims| claims["aud"] = json!(["vault"])).await),
         r#"oidc: verify token: oidc: expected audience in ["kube"] got ["vault"]"#
