@@ -12,6 +12,7 @@ use async_trait::async_trait;
 
 use crate::registry::Cx;
 
+pub mod certificates;
 pub mod default_toleration_seconds;
 pub mod namespace_lifecycle;
 pub mod node_restriction;

@@ -29,6 +29,8 @@ pub struct Config {
     pub client_ca_pem: String,
     /// How the server reaches kubelets; without it logs, exec and the proxies answer 503.
     pub kubelet: Option<KubeletClientConfig>,
+    /// What is written down about requests.
+    pub audit: Option<Arc<audit::Audit>>,
 }
 
 impl Default for Config {
@@ -40,6 +42,7 @@ impl Default for Config {
             secure_port: 6443,
             client_ca_pem: String::new(),
             kubelet: None,
+            audit: None,
         }
     }
 }

@@ -11,6 +11,7 @@ pub mod server;
 pub mod service;
 
 pub mod access;
+pub mod auditing;
 pub mod authentication;
 pub mod authenticator;
 pub mod authorization;

@@ -13,6 +13,7 @@ use std::sync::Arc;
 use api::Resource;
 use apimachinery::{Object, StatusError, UserInfo};
 use arc_swap::ArcSwap;
+use audit::Trail;
 use http::HeaderMap;
 use jiff::Timestamp;
 use parking_lot::Mutex;
@@ -155,6 +156,8 @@ pub struct Cx {
     pub now: Timestamp,
     /// Warnings for the client, sent as headers with the answer.
     pub warnings: Mutex<Vec<String>>,
+    /// What is written down about the request, if anything is.
+    pub trail: Option<Arc<Trail>>,
 }
 
 impl Cx {
@@ -179,6 +182,7 @@ impl Cx {
             user: crate::server::own_identity(),
             now: component_base::now(),
             warnings: Mutex::default(),
+            trail: None,
         }
     }
 
@@ -187,6 +191,7 @@ impl Cx {
         Self {
             user: self.user.clone(),
             query: self.query.clone(),
+            trail: self.trail.clone(),
             ..Self::internal(&self.server, row, verb, namespace, name)
         }
     }
@@ -202,6 +207,13 @@ impl Cx {
         let mut warnings = self.warnings.lock();
         if !warnings.contains(&text) {
             warnings.push(text);
+        }
+    }
+
+    /// Notes something about the request for its audit events (upstream: `audit.AddAuditAnnotation`).
+    pub fn annotate(&self, key: &str, value: &str) {
+        if let Some(trail) = &self.trail {
+            trail.annotate(key, value);
         }
     }
 

@@ -6,6 +6,10 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 use ipnet::Ipv4Net;
 
+mod access;
+
+pub use access::{AccessArgs, AuditArgs, EncryptionArgs};
+
 /// Kubernetes in one binary.
 #[derive(Debug, Parser)]
 #[command(name = "kaji", version = component_base::VERSION, disable_help_subcommand = true)]
@@ -191,6 +195,12 @@ pub struct ServerArgs {
     /// A PEM file with a certificate authority that registries are trusted by; may be given several times
     #[arg(long, value_name = "FILE")]
     pub registry_ca: Vec<PathBuf>,
+    #[command(flatten)]
+    pub access: AccessArgs,
+    #[command(flatten)]
+    pub audit: AuditArgs,
+    #[command(flatten)]
+    pub encryption: EncryptionArgs,
 }
 
 #[cfg(test)]

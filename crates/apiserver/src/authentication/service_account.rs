@@ -12,6 +12,7 @@ use store::Store;
 
 use super::CREDENTIAL_ID;
 use super::jwt::{self, JwtError};
+use super::legacy::{self, LegacyClaims};
 use super::signing_key::{KeyError, SigningKey};
 
 /// An object that is being deleted keeps its tokens this long, so that pods can end in peace
@@ -22,6 +23,8 @@ const DELETED_LEEWAY: SignedDuration = SignedDuration::from_secs(60);
 #[derive(Debug)]
 pub struct ServiceAccountTokens {
     issuer: String,
+    /// Issuers that were once ours: their tokens are believed until they expire.
+    former_issuers: Vec<String>,
     audiences: Vec<String>,
     key: SigningKey,
     store: Arc<dyn Store>,
@@ -130,7 +133,29 @@ impl ServiceAccountTokens {
     /// Tokens of `issuer`, which is also the audience of the API.
     pub fn new(issuer: impl Into<String>, key: SigningKey, store: Arc<dyn Store>) -> Self {
         let issuer = issuer.into();
-        Self { audiences: vec![issuer.clone()], issuer, key, store }
+        Self { audiences: vec![issuer.clone()], issuer, former_issuers: Vec::new(), key, store }
+    }
+
+    /// Believes tokens of these issuers as well (`--service-account-issuer` given several times), and takes tokens for
+    /// these audiences (`--api-audiences`; none leaves them to be the issuers).
+    #[must_use]
+    pub fn accepting(mut self, former_issuers: Vec<String>, audiences: Vec<String>) -> Self {
+        self.audiences.extend(former_issuers.iter().cloned());
+        self.former_issuers = former_issuers;
+        if !audiences.is_empty() {
+            self.audiences = audiences;
+        }
+        self
+    }
+
+    /// Every issuer whose tokens are believed; no identity provider may be one of them.
+    pub fn issuers(&self) -> Vec<String> {
+        std::iter::once(&self.issuer).chain(&self.former_issuers).cloned().collect()
+    }
+
+    /// Signs the token of a Secret.
+    pub fn issue_legacy(&self, claims: &LegacyClaims) -> Result<String, KeyError> {
+        jwt::encode(&self.key, claims)
     }
 
     /// The audiences under which the API itself takes tokens.
@@ -148,8 +173,12 @@ impl ServiceAccountTokens {
 
     /// Whom the token speaks for, when it is meant for one of `audiences`.
     pub fn authenticate(&self, token: &str, audiences: &[String], now: Timestamp) -> Result<Authenticated, TokenError> {
-        let claims: Claims = jwt::decode(&self.key, token)?;
-        if claims.iss != self.issuer {
+        let claims: serde_json::Value = jwt::decode(&self.key, token)?;
+        if claims["iss"] == legacy::ISSUER {
+            return self.authenticate_legacy(token, claims, audiences);
+        }
+        let claims: Claims = serde_json::from_value(claims).map_err(|_| JwtError::Malformed)?;
+        if claims.iss != self.issuer && !self.former_issuers.contains(&claims.iss) {
             return Err(TokenError::UnknownIssuer);
         }
         let common: Vec<String> = audiences.iter().filter(|audience| claims.aud.contains(audience)).cloned().collect();
@@ -168,6 +197,24 @@ impl ServiceAccountTokens {
         }
         self.check_bindings(private, now)?;
         Ok(Authenticated { user: user(&claims), audiences: common })
+    }
+
+    /// A token in a Secret is meant for the API and names no audience.
+    fn authenticate_legacy(
+        &self,
+        token: &str,
+        claims: Value,
+        audiences: &[String],
+    ) -> Result<Authenticated, TokenError> {
+        let common: Vec<String> = audiences.iter().filter(|asked| self.audiences.contains(asked)).cloned().collect();
+        if common.is_empty() {
+            return Err(TokenError::OtherAudience(self.audiences.clone(), audiences.to_vec()));
+        }
+        let claims: LegacyClaims = serde_json::from_value(claims).map_err(|_| TokenError::NoAccount)?;
+        claims.check(self, token)?;
+        let mut user = UserInfo::new(claims.sub.clone(), groups(&claims.namespace));
+        user.uid.clone_from(&claims.uid);
+        Ok(Authenticated { user, audiences: common })
     }
 
     fn check_bindings(&self, private: &Private, now: Timestamp) -> Result<(), TokenError> {
@@ -201,7 +248,7 @@ impl ServiceAccountTokens {
     }
 
     /// A stored object. The store answers from memory.
-    fn object(&self, key: &str) -> Result<Option<Value>, TokenError> {
+    pub(super) fn object(&self, key: &str) -> Result<Option<Value>, TokenError> {
         let found = self.store.get(key).now_or_never().ok_or(TokenError::StoreUnavailable)?;
         let found = found.map_err(|_| TokenError::StoreUnavailable)?;
         Ok(found.and_then(|entry| serde_json::from_slice(&entry.finished.value).ok()))
@@ -364,6 +411,21 @@ mod tests {
         assert!(!judge(NOW + 80));
         delete(&*store, &pod.key, pod.modified).await;
         assert!(!judge(NOW + 11));
+    }
+
+    #[tokio::test]
+    async fn a_token_in_a_secret_is_believed_while_the_secret_holds_it() {
+        use base64::Engine;
+        let (tokens, store) = tokens().await;
+        let token = tokens.issue_legacy(&LegacyClaims::new("shop", "robot-token", "robot", "sa-1")).expect("a token");
+        let judge = || tokens.authenticate(&token, tokens.api_audiences(), at(NOW)).map(|known| known.user.username);
+        assert_eq!(judge(), Err(TokenError::Gone("secrets/shop/robot-token".into())));
+        let data = base64::engine::general_purpose::STANDARD.encode(&token);
+        let secret = json!({ "metadata": { "uid": "s-1" }, "data": { "token": data } }).to_string();
+        put(&*store, "/registry/core/secrets/shop/robot-token", Expect::Absent, &secret).await;
+        assert_eq!(judge(), Ok("system:serviceaccount:shop:robot".into()));
+        let other = tokens.issue_legacy(&LegacyClaims::new("shop", "robot-token", "robot", "sa-0")).expect("a token");
+        assert!(tokens.authenticate(&other, tokens.api_audiences(), at(NOW)).is_err());
     }
 
     #[test]

@@ -128,6 +128,11 @@ pub async fn page(registry: &Registry, selection: &Selection, options: &ListOpti
         let mut remaining = range.remaining;
         let mut batch = range.entries.into_iter();
         for entry in batch.by_ref() {
+            if entry.finished.value.is_empty() {
+                // Its encryption key is missing (see crate `encryption`): a list without it would be a lie.
+                let text = format!("unable to transform key {:?}: no matching prefix found", entry.key);
+                return Err(StatusError::internal(text));
+            }
             if selection.matches(&entry) {
                 entries.push(entry);
                 if options.limit > 0 && entries.len() == options.limit {

@@ -124,7 +124,7 @@ async fn attempt(cx: &Cx, change: &Change<'_>, entry: &Entry) -> Result<Option<B
         object.metadata_mut().insert("generation".into(), (old.generation() + 1).into());
     }
     fields::track_update(cx, &change.manager, object, &old);
-    if same(object, &old) {
+    if same(object, &old) && !cx.registry().store().is_stale(&entry.key) {
         return Ok(Some(entry.finished.value.clone()));
     }
     let mut errors = write::validate_metadata_update(object, &old);

@@ -10,3 +10,4 @@ mod protobuf;
 mod services;
 mod streams;
 mod watches;
+mod who;

@@ -65,6 +65,8 @@ impl Cluster {
             cluster_cidr: "10.244.0.0/16".parse().expect("a range"),
             node_cidr_mask: 24,
             terminated_pod_threshold: 100,
+            signing: None,
+            token_generator: None,
         };
         let behind = service.clone();
         let clients: ClientBuilder = Arc::new(move |name| {
