@@ -221,6 +221,9 @@ pub trait Strategy: Send + Sync {
         None
     }
 
+    /// What a delete request does to an object before its finalizers decide whether it stays.
+    fn prepare_for_delete(&self, _object: &mut Object, _now: jiff::Timestamp) {}
+
     /// Warnings for the client, sent as `Warning` headers.
     fn warnings(&self, _object: &Object) -> Vec<String> {
         Vec::new()

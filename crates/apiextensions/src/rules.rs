@@ -18,6 +18,7 @@ use apimachinery::Object;
 use apimachinery::field::{Error, Path};
 use serde_json::{Value, json};
 
+use crate::conditions::{self, Condition};
 use crate::definition::Definition;
 use crate::expressions::Compiler;
 use crate::schema::Schema;
@@ -27,6 +28,9 @@ pub use approval::condition as approval_condition;
 pub use structural::violations;
 
 use options::Options;
+
+/// The finalizer that holds a definition until its objects are gone.
+pub const CLEANUP_FINALIZER: &str = "customresourcecleanup.apiextensions.k8s.io";
 
 /// The strategy of CustomResourceDefinitions.
 #[derive(Clone)]
@@ -86,6 +90,22 @@ impl Strategy for DefinitionRules {
 
     fn generation(&self) -> Generation {
         Generation::Spec
+    }
+
+    /// Upstream: pkg/registry/customresourcedefinition/etcd.go, `Delete`.
+    fn prepare_for_delete(&self, object: &mut Object, now: jiff::Timestamp) {
+        if object.is_deleting() {
+            return;
+        }
+        if !object.finalizers().any(|finalizer| finalizer == CLEANUP_FINALIZER) {
+            let finalizers = object.metadata_mut().entry("finalizers").or_insert_with(|| json!([]));
+            if let Some(finalizers) = finalizers.as_array_mut() {
+                finalizers.push(CLEANUP_FINALIZER.into());
+            }
+        }
+        let words = "CustomResourceDefinition marked for deletion; CustomResource deletion will begin soon";
+        let condition = Condition::new("Terminating", true, "InstanceDeletionPending", words);
+        conditions::set(object, &condition, now);
     }
 
     fn warnings(&self, object: &Object) -> Vec<String> {

@@ -26,12 +26,14 @@ pub mod registry;
 pub mod admission;
 pub mod allocation;
 
+pub mod custom;
 pub mod discovery;
 mod limits;
 pub mod nonresource;
 pub mod openapi;
 mod protobuf;
 mod request_metrics;
+mod webhook_client;
 
 mod bootstrap;
 mod event_expiry;

@@ -12,6 +12,7 @@ use serde_json::Value;
 
 use super::{Cx, convert, table};
 use crate::body::{self, Body};
+use crate::custom;
 use crate::negotiate::{Accepted, Format, Shape, negotiate};
 
 /// Answers from this size on are compressed for who reads gzip (upstream: `defaultGzipThresholdBytes`).
@@ -21,7 +22,8 @@ const GZIP_FROM_BYTES: usize = 128 * 1024;
 const CHUNK_BYTES: usize = 64 * 1024;
 
 /// Answers with one stored object.
-pub fn object(cx: &Cx, code: StatusCode, stored: &Bytes) -> Result<Response<Body>, StatusError> {
+pub async fn object(cx: &Cx, code: StatusCode, stored: &Bytes) -> Result<Response<Body>, StatusError> {
+    let stored = &custom::convert::bytes(&cx.server, &cx.row, stored).await?;
     let accepted = negotiate(&cx.headers, &cx.query, true)?;
     match accepted.shape {
         Shape::Whole => Ok(bytes(&accepted, code, convert::served(&cx.row, stored)?)),
