@@ -3,54 +3,36 @@
 //!
 //! ```text
 //! Environment::compile(source) > Program::evaluate(variables, budget) > Value
+//!      parse > check > cost            eval > library
+//!
 //! Rules::compile(schema) > Rules::validate(path, object, old, budget) > field errors
 //! ```
+//!
+//! It never knows who asks: requests, policies and custom resources are the API server's. Values only: no I/O, no
+//! clock. Expressions are written by users, so nothing an expression or an object holds may panic, and every step is
+//! counted: see [`budget`]. Start reading at [`environment`] and [`rules`].
 
-use apimachinery::field::{self, Path};
-use serde_json::Value as Json;
+mod ast;
+pub mod budget;
+mod check;
+mod cost;
+mod declarations;
+pub mod environment;
+pub mod error;
+pub mod escaping;
+mod eval;
+mod library;
+mod parse;
+pub mod rules;
+mod schema;
+pub mod types;
+pub mod value;
 
-/// How much work evaluations may do together (upstream: `RuntimeCELCostBudget`).
-#[derive(Debug)]
-pub struct Budget {
-    remaining: u64,
-}
-
-impl Budget {
-    /// The budget of one object or one policy binding: 10,000,000.
-    pub fn new() -> Self {
-        Self { remaining: 10_000_000 }
-    }
-
-    /// What is left.
-    pub fn remaining(&self) -> u64 {
-        self.remaining
-    }
-}
-
-impl Default for Budget {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
-/// The `x-kubernetes-validations` of one schema, compiled.
-#[derive(Debug)]
-pub struct Rules {}
-
-impl Rules {
-    /// Compiles the rules in a structural `openAPIV3Schema` that stands at `path`; `None` where it has none.
-    pub fn compile(_schema: &Json, _path: &Path) -> Result<Option<Self>, Vec<field::Error>> {
-        Ok(None)
-    }
-
-    /// What the rules have against `object`, which replaces `old`.
-    pub fn validate(
-        &self,
-        _path: &Path,
-        _object: &Json,
-        _old: Option<&Json>,
-        _budget: &mut Budget,
-    ) -> Vec<field::Error> {
-        Vec::new()
-    }
-}
+pub use budget::{Budget, Meter};
+pub use environment::{Environment, Program};
+pub use error::{CompileError, EvalError};
+pub use eval::Variables;
+pub use library::authorizer::{Authorizer, Check, Question, Verdict};
+pub use rules::{Findings, Rules};
+pub use types::{Opaque, Type};
+pub use value::{Fields, Key, List, Map, Text, Value};
