@@ -11,6 +11,7 @@
 pub mod convert;
 
 mod cleanup;
+mod expressions;
 mod follow;
 mod webhook;
 
@@ -56,7 +57,7 @@ impl Definitions {
 
 /// Who understands the expressions in schemas.
 pub(crate) fn compiler() -> Option<Arc<dyn Compiler>> {
-    None
+    Some(Arc::new(expressions::Cel))
 }
 
 /// Puts the stored definitions into effect and follows them from there.

@@ -57,3 +57,32 @@ async fn unknown_fields_stay_where_the_schema_says_so() {
         r#"422 Invalid: Thing.example.com "b" is invalid: [spec.child.apiVersion: Required value, spec.child.metadata.name: Invalid value: "a/b": may not contain '/']"#
     );
 }
+
+#[tokio::test]
+async fn rules_are_checked_when_they_are_written_and_when_they_are_broken() {
+    let rules = json!([
+        {"rule": "self.least <= self.most", "message": "least must not be above most"},
+        {"rule": "self.most >= oldSelf.most", "messageExpression": "'most may not sink below ' + string(oldSelf.most)"},
+    ]);
+    let limits = spec(json!({"least": {"type": "integer"}, "most": {"type": "integer"}}));
+    let cluster = cluster_with(with(limits.clone(), "/x-kubernetes-validations", rules)).await;
+    let refused = cluster.post(THINGS, thing("a", json!({"least": 2, "most": 1}))).await;
+    assert_eq!(
+        refused.line(),
+        r#"422 Invalid: Thing.example.com "a" is invalid: spec: Invalid value: "object": least must not be above most"#
+    );
+    cluster.post(THINGS, thing("a", json!({"least": 1, "most": 5}))).await;
+    let path = format!("{THINGS}/a");
+    let sunk = cluster.patch("merge", &path, json!({"spec": {"most": 3}})).await;
+    assert_eq!(
+        sunk.line(),
+        r#"422 Invalid: Thing.example.com "a" is invalid: spec: Invalid value: "object": most may not sink below 5"#
+    );
+    let blocked = cluster.patch("merge", &path, json!({"spec": {"most": "x"}})).await;
+    assert!(blocked.line().contains("some validation rules were not checked"), "{}", blocked.line());
+    let broken = with(limits, "/x-kubernetes-validations", json!([{"rule": "self.nothing > 1"}]));
+    let present = cluster.get(super::DEFINITION).await.body;
+    let refused = cluster.put(super::DEFINITION, with(present, SPEC, broken)).await;
+    assert_eq!(refused.code, 422);
+    assert!(refused.line().contains("x-kubernetes-validations[0].rule"), "{}", refused.line());
+}
