@@ -40,6 +40,9 @@ pub(super) fn document(rows: &[Arc<Resource>], schemas: &Schemas) -> Value {
             paths.insert(item.path, Value::Object(out));
         }
     }
+    if rows.iter().any(|row| row.custom.is_some()) {
+        names.extend(super::SHARED.map(str::to_owned));
+    }
     let writer = Writer { schemas, flavour: Flavour::V2 };
     let mut definitions = Map::new();
     for name in writer.reachable(names) {

@@ -31,6 +31,9 @@ pub(super) fn document(group: &str, version: &str, rows: &[Arc<Resource>], schem
         let (path, value) = path_item(&item, &operations::tag(group, version));
         paths.insert(path, value);
     }
+    if own.iter().any(|row| row.custom.is_some()) {
+        definitions.extend(super::SHARED.map(str::to_owned));
+    }
     let writer = Writer { schemas, flavour: Flavour::V3 };
     let mut components = Map::new();
     for name in writer.reachable(definitions) {

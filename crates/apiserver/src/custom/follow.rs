@@ -13,7 +13,7 @@ use apiextensions::names::{self, Taken};
 use apiextensions::{Definition, compare_versions, rules};
 use apimachinery::{Object, StatusError};
 use jiff::Timestamp;
-use serde_json::{Value, json};
+use serde_json::json;
 use store::{Entry, Event, RangeRequest};
 use tokio::sync::{mpsc, oneshot};
 
@@ -315,6 +315,7 @@ fn non_structural(definition: &Definition) -> Option<Condition> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::Value;
 
     #[test]
     fn conditions_follow_the_names() {

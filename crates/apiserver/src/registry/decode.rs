@@ -36,6 +36,8 @@ pub fn parse(cx: &Cx, body: &Bytes) -> Result<(Value, Vec<Problem>), StatusError
             Ok((parsed.value, parsed.duplicates))
         }
         "application/yaml" | "application/x-yaml" => yaml(body),
+        // There is no message for what somebody defines.
+        protobuf::MEDIA_TYPE if cx.row.custom.is_some() => Err(StatusError::unsupported_media_type(&READ[..2])),
         protobuf::MEDIA_TYPE => {
             let value = protobuf::decode(body).map_err(|error| broken(&error))?;
             Ok((value, Vec::new()))
