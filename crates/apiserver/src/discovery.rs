@@ -154,11 +154,14 @@ fn groups(rows: &Rows) -> Vec<String> {
 fn versions(rows: &Rows, group: &str) -> Vec<String> {
     let built_in = api::catalogue::versions_of(group).filter(|version| rows.has_version(group, version));
     let mut names: Vec<String> = built_in.map(str::to_owned).collect();
+    let known = names.len();
     for row in rows.all().iter().filter(|row| row.gvk.group == group) {
         if !names.contains(&row.gvk.version) {
             names.push(row.gvk.version.clone());
         }
     }
+    // Of versions that were defined at run time the most mature comes first.
+    names[known..].sort_by(|a, b| apiextensions::compare_versions(b, a));
     names
 }
 

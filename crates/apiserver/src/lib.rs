@@ -27,11 +27,13 @@ pub mod registry;
 pub mod admission;
 pub mod allocation;
 
+pub mod custom;
 pub mod discovery;
 mod limits;
 pub mod nonresource;
 pub mod openapi;
 mod request_metrics;
+mod webhook_client;
 
 mod bootstrap;
 mod event_expiry;

@@ -13,6 +13,7 @@ use crate::allocation::Allocators;
 use crate::authenticator::Authenticator;
 use crate::authorizer::Authorizer;
 use crate::config::{Config, Deps};
+use crate::custom::{self, Definitions};
 use crate::discovery::Discovery;
 use crate::handler::Handlers;
 use crate::kubelet_client::KubeletClient;
@@ -33,6 +34,8 @@ pub struct ApiServer {
     pub admission: Chain,
     /// Cluster IPs and node ports.
     pub allocators: Allocators,
+    /// Kinds that are defined at run time.
+    pub definitions: Definitions,
     /// Special subresources and reviews.
     pub handlers: Handlers,
     /// Discovery documents.
@@ -65,6 +68,9 @@ pub enum BuildError {
         #[source]
         cause: StatusError,
     },
+    /// The stored definitions cannot be put into effect.
+    #[error("read the custom resource definitions: {0}")]
+    Definitions(#[source] StatusError),
     /// The certificates for the kubelets are no good.
     #[error("set up the way to the kubelets: {0}")]
     Kubelet(#[from] crate::kubelet_client::KubeletClientError),
@@ -76,9 +82,12 @@ impl ApiServer {
         let mut handlers = deps.handlers;
         handlers.extend(special::built_in());
         let kubelets = config.kubelet.as_ref().map(KubeletClient::new).transpose()?;
+        let compiler = custom::compiler();
+        let (definitions, waiting) = Definitions::new();
         let server = Arc::new(Self {
             allocators: Allocators::new(config.service_cidr, config.node_ports.clone()),
-            registry: Registry::new(deps.store, deps.rows),
+            registry: Registry::new(deps.store, custom::with_rules(deps.rows, compiler.as_ref())),
+            definitions,
             admission: Chain::built_in(deps.plugins),
             handlers,
             discovery: Discovery::default(),
@@ -93,6 +102,7 @@ impl ApiServer {
             limits: Limits::default(),
             config,
         });
+        custom::start(&server, compiler, waiting).await.map_err(BuildError::Definitions)?;
         server.restore_allocations().await.map_err(BuildError::Restore)?;
         bootstrap::run(&server).await?;
         server.scope.spawn("apiserver/event-expiry", event_expiry::run(server.registry.store().clone()));

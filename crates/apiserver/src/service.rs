@@ -26,7 +26,7 @@ use crate::handler::Call;
 use crate::registry::{Cx, create, delete, delete_collection, get, list, patch, scale, update, watch};
 use crate::request::{Query, RequestInfo};
 use crate::server::ApiServer;
-use crate::{negotiate, nonresource, status};
+use crate::{custom, negotiate, nonresource, status};
 
 /// The server as a tower service; cheap to clone.
 #[derive(Clone, Debug)]
@@ -137,7 +137,14 @@ async fn chain(
     if let Some(handler) = server.handlers.find(&cx.info.group, &cx.info.resource, &cx.info.subresource) {
         return handler.clone().handle(Call { cx, parts, body }).await;
     }
+    for warning in cx.row.custom.iter().flat_map(|custom| custom.warnings()) {
+        cx.warn(warning);
+    }
     let answered = verb(&cx, body).await;
+    if custom::is_definitions(&cx.row) && !cx.info.is_read_only() {
+        // Who writes a definition finds its kind served.
+        server.definitions.settled().await;
+    }
     // Warnings travel with refusals too.
     let mut response =
         answered.unwrap_or_else(|error| status::response_in(&error, negotiate::error_format(&cx.headers)));

@@ -12,6 +12,7 @@ use serde_json::Value;
 
 use super::{Cx, convert, scan, table};
 use crate::body::{self, Body};
+use crate::custom;
 use crate::negotiate::{Accepted, Format, Offer, Shape, negotiate_offer};
 use crate::status;
 
@@ -22,7 +23,8 @@ const GZIP_FROM_BYTES: usize = 128 * 1024;
 const CHUNK_BYTES: usize = 64 * 1024;
 
 /// Answers with one stored object.
-pub fn object(cx: &Cx, code: StatusCode, stored: &Bytes) -> Result<Response<Body>, StatusError> {
+pub async fn object(cx: &Cx, code: StatusCode, stored: &Bytes) -> Result<Response<Body>, StatusError> {
+    let stored = &custom::convert::bytes(&cx.server, &cx.row, stored).await?;
     let accepted = negotiate_offer(&cx.headers, &cx.query, Offer::of(&cx.row))?;
     match accepted.shape {
         Shape::Whole => Ok(bytes(&accepted, code, convert::served(&cx.row, stored)?)),

@@ -4,16 +4,32 @@
 use api::Resource;
 use apimachinery::{Object, StatusError};
 use bytes::Bytes;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
+use store::Entry;
+
+use super::decode_entry;
+use crate::custom;
+use crate::server::ApiServer;
 
 mod autoscaling;
 mod owners;
 
 pub use owners::with_owners_converted;
 
-/// Whether objects of this row are stored in another version than it serves.
+/// A stored object as the row serves it, whatever version and form it was written in.
+pub async fn current(server: &ApiServer, row: &Resource, entry: &Entry) -> Result<Object, StatusError> {
+    custom::convert::object(server, row, to_served(row, decode_entry(entry)?)).await
+}
+
+/// An object that the row serves, as it is stored.
+pub async fn stored(server: &ApiServer, row: &Resource, object: Object) -> Result<Object, StatusError> {
+    custom::convert::to_stored(server, row, to_stored(row, object)).await
+}
+
+/// Whether objects of this row are stored in another version than it serves. What custom resources need is done by
+/// [`custom::convert`].
 pub fn converts(row: &Resource) -> bool {
-    row.storage_version != row.gvk.version || row.storage_group != row.gvk.group
+    row.custom.is_none() && (row.storage_version != row.gvk.version || row.storage_group != row.gvk.group)
 }
 
 /// The stored bytes in the version that `row` serves; the same bytes where they are.

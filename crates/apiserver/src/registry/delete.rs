@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 use store::{Entry, Expect, Write, Written};
 
 use super::options::{DeleteOptions, Propagation};
-use super::{Cx, answer, convert, decode, decode_entry, finish, write};
+use super::{Cx, answer, convert, decode, finish, write};
 use crate::admission::{Operation, Request};
 use crate::body::Body;
 use crate::status;
@@ -54,7 +54,7 @@ pub async fn delete(cx: &Cx, body: &Bytes) -> Result<Response<Body>, StatusError
     }
     let waits =
         !deleted.gone && options.propagation == Some(Propagation::Background) && cx.query.has("orphanDependents");
-    answer::object(cx, if waits { StatusCode::ACCEPTED } else { StatusCode::OK }, &deleted.object)
+    answer::object(cx, if waits { StatusCode::ACCEPTED } else { StatusCode::OK }, &deleted.object).await
 }
 
 /// Kinds whose last state is answered in place of a Status (upstream: `ReturnDeletedObject`).
@@ -90,7 +90,7 @@ pub async fn delete_object(
 
 async fn attempt(cx: &Cx, entry: &Entry, options: &DeleteOptions) -> Result<Option<Deleted>, StatusError> {
     let row = &cx.row;
-    let old = convert::to_served(row, decode_entry(entry)?);
+    let old = convert::current(&cx.server, row, entry).await?;
     check_preconditions(row, &old, options)?;
     let request = Request {
         cx,
@@ -145,6 +145,7 @@ fn plan(row: &Resource, old: &Object, options: &DeleteOptions, now: Timestamp) -
     if row.gvk.kind == "Namespace" && row.gvk.group.is_empty() {
         return plan_namespace(row, object, old, now);
     }
+    row.strategy.prepare_for_delete(&mut object, now);
     let grace = row.strategy.grace_period_seconds(old, options.grace_s).unwrap_or(0);
     let has_finalizers = object.finalizers().next().is_some();
     if old.is_deleting() {
@@ -235,7 +236,7 @@ fn set_propagation(object: &mut Object, propagation: Option<Propagation>) -> boo
 }
 
 async fn mark(cx: &Cx, entry: &Entry, object: Object, dry_run: bool) -> Result<Option<Deleted>, StatusError> {
-    let value = write::encode(convert::to_stored(&cx.row, object))?;
+    let value = write::encode(convert::stored(&cx.server, &cx.row, object).await?)?;
     if dry_run {
         return Ok(Some(Deleted { object: finish::with_revision(&value, entry.modified), gone: false }));
     }

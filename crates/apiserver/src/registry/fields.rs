@@ -3,7 +3,6 @@
 
 use std::sync::LazyLock;
 
-use api::schemas::SCHEMAS;
 use apimachinery::apply::{self, FieldSet, Writer};
 use apimachinery::{Object, StatusError};
 use http::header;
@@ -38,15 +37,19 @@ static STATUS: LazyLock<FieldSet> = LazyLock::new(|| FieldSet::of_fields(&[&["st
 /// Fields that a write of the status cannot change.
 static ALL_BUT_STATUS: LazyLock<FieldSet> = LazyLock::new(|| FieldSet::of_fields(&[&["spec"]]));
 
+/// The same for a custom resource, whose metadata stays as well.
+static ALL_BUT_CUSTOM_STATUS: LazyLock<FieldSet> = LazyLock::new(|| FieldSet::of_fields(&[&["metadata"], &["spec"]]));
+
 fn writer<'a>(cx: &'a Cx, manager: &'a str, api_version: &'a str) -> Option<Writer<'a>> {
-    let root = SCHEMAS.of(&cx.row.gvk)?;
+    let (schema, root) = cx.row.schema_of(&cx.row.gvk)?;
     let reset_fields: Option<&FieldSet> = match cx.info.subresource.as_str() {
         "" if cx.row.subresources.status => Some(&STATUS),
+        "status" if cx.row.custom.is_some() => Some(&ALL_BUT_CUSTOM_STATUS),
         "status" => Some(&ALL_BUT_STATUS),
         _ => None,
     };
     let subresource = cx.info.subresource.as_str();
-    Some(Writer { schema: &SCHEMAS.set, root, manager, api_version, subresource, now: cx.now, reset_fields })
+    Some(Writer { schema, root, manager, api_version, subresource, now: cx.now, reset_fields })
 }
 
 /// Records the creator's fields.

@@ -17,6 +17,7 @@ use super::options::{ListOptions, StartFrom};
 use super::selection::Selection;
 use super::{Cx, Registry, convert, table};
 use crate::body::Body;
+use crate::custom;
 use crate::negotiate::{Offer, Shape, negotiate_offer};
 use crate::status;
 
@@ -44,13 +45,14 @@ pub async fn list(cx: &Cx) -> Result<Response<Body>, StatusError> {
     let options = ListOptions::parse(&cx.query, false)?;
     let accepted = negotiate_offer(&cx.headers, &cx.query, Offer::of(&cx.row))?;
     let selection = Selection::parse(&cx.row, &cx.info, &options)?;
-    let page = page(cx.registry(), &selection, &options).await?;
+    let mut page = page(cx.registry(), &selection, &options).await?;
+    custom::convert::entries(&cx.server, &cx.row, &mut page.entries).await?;
     let metadata = metadata(&page);
     match accepted.shape {
         Shape::Whole => {
             let items = page.entries.iter().map(|entry| convert::served(&cx.row, &entry.finished.value));
             let items = items.collect::<Result<Vec<Bytes>, _>>()?;
-            let kind = format!("{}List", cx.row.gvk.kind);
+            let kind = cx.row.list_kind();
             Ok(answer::list(&accepted, ListParts::new(&kind, &cx.row.gvk.api_version(), &metadata, items)))
         }
         Shape::Table(version) => {

@@ -8,7 +8,7 @@ use serde_json::Value;
 use store::{Entry, Expect, Write, Written};
 
 use super::write::{self, Draft};
-use super::{Cx, answer, convert, create, decode, decode_entry, fields};
+use super::{Cx, answer, convert, create, decode, fields};
 use crate::admission::Operation;
 use crate::allocation::Allocators;
 use crate::body::Body;
@@ -52,7 +52,7 @@ pub async fn update(cx: &Cx, body: &Bytes) -> Result<Response<Body>, StatusError
         if !exists && object.uid().is_empty() {
             object.metadata_mut().remove("resourceVersion");
             let created = create::create_object(cx, object).await?;
-            return answer::object(cx, StatusCode::CREATED, &created);
+            return answer::object(cx, StatusCode::CREATED, &created).await;
         }
     }
     if object.resource_version().is_empty() && !cx.row.strategy.allow_unconditional_update() {
@@ -62,7 +62,7 @@ pub async fn update(cx: &Cx, body: &Bytes) -> Result<Response<Body>, StatusError
     let retry = object.resource_version().is_empty();
     let transform = |_: &Object| Ok(object.clone());
     let stored = change(cx, &Change { part, manager, retry, transform: &transform }).await?;
-    answer::object(cx, StatusCode::OK, &stored)
+    answer::object(cx, StatusCode::OK, &stored).await
 }
 
 /// The part that the path names.
@@ -104,7 +104,7 @@ pub async fn change(cx: &Cx, change: &Change<'_>) -> Result<Bytes, StatusError> 
 /// One try; `None` when the object changed meanwhile and the change may be made anew.
 async fn attempt(cx: &Cx, change: &Change<'_>, entry: &Entry) -> Result<Option<Bytes>, StatusError> {
     let row = &cx.row;
-    let old = convert::to_served(row, decode_entry(entry)?);
+    let old = convert::current(&cx.server, row, entry).await?;
     let mut object = (change.transform)(&old)?;
     check_preconditions(cx, &object, &old)?;
     before_update(&mut object, &old);
@@ -136,7 +136,7 @@ async fn attempt(cx: &Cx, change: &Change<'_>, entry: &Entry) -> Result<Option<B
     let old = draft.old.take().unwrap_or_default();
     let gone = is_gone(row, &draft.object, &old);
     let object = draft.object;
-    let value = write::encode(convert::to_stored(row, object))?;
+    let value = write::encode(convert::stored(&cx.server, row, object).await?)?;
     if dry_run {
         return Ok(Some(super::finish::with_revision(&value, entry.modified)));
     }
@@ -198,6 +198,9 @@ fn restore_parts(row: &api::Resource, part: Part, object: &mut Object, old: &Obj
             {
                 restore(object, old, name);
             }
+            if row.custom.is_some() {
+                restore_metadata(object, old);
+            }
             if row.gvk.kind == "Pod" {
                 let owners = old.metadata().and_then(|metadata| metadata.get("ownerReferences")).cloned();
                 match owners {
@@ -207,6 +210,15 @@ fn restore_parts(row: &api::Resource, part: Part, object: &mut Object, old: &Obj
             }
         }
     }
+}
+
+/// A write of a custom resource's status changes no metadata but who owns what.
+fn restore_metadata(object: &mut Object, old: &Object) {
+    let owners = object.metadata_mut().remove("managedFields");
+    let mut metadata = old.metadata().cloned().unwrap_or_default();
+    metadata.remove("managedFields");
+    metadata.extend(owners.map(|owners| ("managedFields".to_owned(), owners)));
+    object.0.insert("metadata".into(), Value::Object(metadata));
 }
 
 fn restore(object: &mut Object, old: &Object, name: &str) {
@@ -233,7 +245,8 @@ fn rules(cx: &Cx, part: Part, object: &Object, old: &Object) -> Vec<apimachinery
             for warning in strategy.warnings(object) {
                 cx.warn(warning);
             }
-            let mut errors = strategy.validate(object);
+            let alone = strategy.judges_updates_alone();
+            let mut errors = if alone { Vec::new() } else { strategy.validate(object) };
             errors.extend(strategy.validate_update(object, old));
             errors
         }

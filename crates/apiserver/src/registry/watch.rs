@@ -26,7 +26,9 @@ use super::options::{ListOptions, StartFrom};
 use super::selection::Selection;
 use super::{Cx, answer, convert, list, table};
 use crate::body::Body;
+use crate::custom;
 use crate::negotiate::{Format, Offer, STREAMED, Shape, negotiate_offer};
+use crate::server::ApiServer;
 use crate::status;
 
 /// How often a watcher that allows it is told how far it has come (upstream: `bookmarkFrequency`).
@@ -88,7 +90,10 @@ async fn open(
         StartFrom::NotOlderThan(revision) | StartFrom::Exact(revision) if !wants_state => revision,
         _ => {
             let everything = ListOptions { limit: 0, continue_token: String::new(), ..options.clone() };
-            let page = list::page(cx.registry(), &selection, &everything).await?;
+            let mut page = list::page(cx.registry(), &selection, &everything).await?;
+            if wants_state {
+                custom::convert::entries(&cx.server, &cx.row, &mut page.entries).await?;
+            }
             if wants_state {
                 for entry in &page.entries {
                     ready.push_back(encoder.event("ADDED", &entry.finished.value)?);
@@ -123,7 +128,33 @@ async fn open(
         bookmarks: options.allow_bookmarks.then_some(bookmarks),
         end_of_life: Box::pin(tokio::time::sleep(life)),
         shutdown: Box::pin(cx.server.scope.cancelled()),
+        retired: Box::pin(retired(cx.server.clone(), cx.row.clone())),
+        server: cx.server.clone(),
     })
+}
+
+async fn retired(server: Arc<ApiServer>, row: Arc<Resource>) {
+    server.registry.retired(&row).await;
+}
+
+/// An event as the row serves its objects.
+async fn present(
+    server: &ApiServer,
+    row: &Resource,
+    event: Option<Result<Event, store::Error>>,
+) -> Option<Result<Event, store::Error>> {
+    let event = match event {
+        Some(Ok(event)) => event,
+        other => return other,
+    };
+    match custom::convert::event(server, row, event).await {
+        Ok(event) => Some(Ok(event)),
+        Err(error) => {
+            // Who watches lists again and is told why that fails.
+            tracing::debug!(kind = row.gvk.kind, %error, "an event could not be converted");
+            None
+        }
+    }
 }
 
 /// One watcher's events.
@@ -136,6 +167,9 @@ struct Stream {
     bookmarks: Option<Interval>,
     end_of_life: Pin<Box<Sleep>>,
     shutdown: Pin<Box<WaitForCancellationFutureOwned>>,
+    /// The kind is defined anew, or no more.
+    retired: Pin<Box<dyn Future<Output = ()> + Send>>,
+    server: Arc<ApiServer>,
 }
 
 /// What a watcher wakes up for.
@@ -150,7 +184,11 @@ impl Stream {
     async fn next_chunk(&mut self) -> Option<Bytes> {
         while self.ready.is_empty() && !self.ended {
             match self.wake().await {
-                Wake::Event(event) => self.take(event),
+                Wake::Event(event) => {
+                    let (server, row) = (self.server.clone(), self.encoder.row.clone());
+                    let event = present(&server, &row, event).await;
+                    self.take(event);
+                }
                 Wake::BookmarkDue => {
                     if let Some(source) = &mut self.source {
                         source.request_progress();
@@ -178,12 +216,17 @@ impl Stream {
             () = &mut self.shutdown => Wake::EndOfLife,
             () = &mut self.end_of_life => Wake::EndOfLife,
             event = source.next() => Wake::Event(event),
+            () = &mut self.retired => Wake::EndOfLife,
             () = bookmark => Wake::BookmarkDue,
         }
     }
 
     /// Takes further events without waiting for them.
     fn take_what_is_there(&mut self) {
+        if self.encoder.row.custom.is_some() {
+            // Their objects may have to be converted first.
+            return;
+        }
         while !self.ended && self.ready.iter().map(Bytes::len).sum::<usize>() < CHUNK_BYTES {
             let Some(event) = self.source.as_mut().and_then(|source| source.next().now_or_never()) else { return };
             self.take(event);
