@@ -14,6 +14,7 @@ use crate::registry::Cx;
 
 pub mod certificates;
 pub mod default_toleration_seconds;
+pub mod matching;
 pub mod namespace_lifecycle;
 pub mod node_restriction;
 pub mod priority;
@@ -31,6 +32,18 @@ pub enum Operation {
     Delete,
     /// Something connects to it: exec, attach, port-forward, proxy.
     Connect,
+}
+
+impl Operation {
+    /// The name in rules and reviews.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Create => "CREATE",
+            Self::Update => "UPDATE",
+            Self::Delete => "DELETE",
+            Self::Connect => "CONNECT",
+        }
+    }
 }
 
 /// A write as plugins see it.
