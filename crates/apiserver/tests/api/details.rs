@@ -21,11 +21,11 @@ async fn what_is_too_large_is_refused() {
         refused.line(),
         "422 Invalid: ConfigMap \"a\" is invalid: []: Too long: may not be more than 1048576 bytes"
     );
-    // Annotations are limited by themselves; fields of a custom kind are not.
+    // Beyond what the store takes, in a kind without a limit of its own.
     let argument = "x".repeat(100_000);
     let container = json!({"name": "a", "image": "a:1", "args": vec![argument; 17]});
-    let pod = json!({"metadata": {"name": "a"}, "spec": {"containers": [container]}});
-    let refused = cluster.post("/api/v1/namespaces/default/pods", pod).await;
+    let template = json!({"metadata": {"name": "a"}, "template": {"spec": {"containers": [container]}}});
+    let refused = cluster.post("/api/v1/namespaces/default/podtemplates", template).await;
     assert_eq!(refused.line(), "413 RequestEntityTooLarge: etcdserver: request is too large");
     let refused = cluster.post(CONFIG_MAPS, config_map("a", json!({"k": "x".repeat(3 * 1024 * 1024)}))).await;
     assert_eq!(refused.line(), "413 RequestEntityTooLarge: Request entity too large: limit is 3145728");
@@ -175,4 +175,39 @@ async fn list_options_are_judged() {
         assert!(matches!(answer.code, 400 | 422), "{query}: {}", answer.line());
         assert!(answer.line().contains(expected), "{query}: {}", answer.line());
     }
+}
+
+/// LESSONS 23 and 31: every kind knows its parts, and says what is missing.
+#[tokio::test]
+async fn what_is_missing_is_not_found_by_name() {
+    let cluster = Cluster::new().await;
+    for row in api::RESOURCES.iter().filter(|row| row.verbs.has("get") && row.plural != "componentstatuses") {
+        let version = row.gvk.api_version();
+        let root = if row.gvk.group.is_empty() { "api" } else { "apis" };
+        let namespace = if row.is_namespaced() { "namespaces/default/" } else { "" };
+        let path = format!("/{root}/{version}/{namespace}{}/none", row.plural);
+        let expected = format!("404 NotFound: {} \"none\" not found", row.group_resource());
+        assert_eq!(cluster.get(&path).await.line(), expected);
+        if row.subresources.status {
+            assert_eq!(cluster.get(&format!("{path}/status")).await.line(), expected);
+            let patched = cluster.patch("merge", &format!("{path}/status"), json!({"status": {}})).await;
+            assert_eq!(patched.line(), expected);
+        }
+        if row.subresources.scale.is_some() {
+            assert_eq!(cluster.get(&format!("{path}/scale")).await.line(), expected);
+        }
+    }
+}
+
+/// LESSONS 43: metadata is judged as strictly as the rest.
+#[tokio::test]
+async fn unknown_metadata_is_unknown() {
+    let cluster = Cluster::new().await;
+    let mut body = config_map("a", json!({}));
+    body["metadata"]["bogus"] = json!(1);
+    let refused = cluster.post(&format!("{CONFIG_MAPS}?fieldValidation=Strict"), body).await;
+    assert_eq!(
+        refused.line(),
+        "400 BadRequest: ConfigMap in version \"v1\" cannot be handled as a ConfigMap: strict decoding error: unknown field \"metadata.bogus\""
+    );
 }
