@@ -15,7 +15,7 @@ use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
 use crate::body::{self, Body};
-use crate::negotiate::{Offer, accepted_ranges, negotiate_offer};
+use crate::negotiate::{Format, Offer, accepted_ranges, format_of, negotiate_offer};
 use crate::registry::{Rows, answer};
 use crate::request::Query;
 use crate::server::ApiServer;
@@ -87,10 +87,13 @@ pub fn answer(server: &ApiServer, parts: &Parts, query: &Query, steps: &[&str]) 
 /// Which aggregated form the client accepts before anything else, if any.
 fn aggregated_version(parts: &Parts) -> Option<&'static str> {
     for range in accepted_ranges(&parts.headers) {
+        let Some(format) = format_of(range.media_type) else { continue };
         match (range.parameter("as"), range.parameter("g"), range.parameter("v")) {
+            (None, ..) => return None,
+            // The aggregated form is written as JSON alone.
+            _ if format != Format::Json => {}
             (Some("APIGroupDiscoveryList"), Some("apidiscovery.k8s.io"), Some("v2")) => return Some("v2"),
             (Some("APIGroupDiscoveryList"), Some("apidiscovery.k8s.io"), Some("v2beta1")) => return Some("v2beta1"),
-            (None, ..) if matches!(range.media_type, "application/json" | "*/*" | "application/yaml") => return None,
             _ => {}
         }
     }

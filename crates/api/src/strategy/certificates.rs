@@ -8,10 +8,13 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value, json};
 
-use super::required;
 use crate::check::{self, Errors, names};
 use crate::json::{Read, Write};
 use crate::resource::{Generation, Strategy, WriteContext};
+
+mod bundle;
+
+pub(crate) use bundle::TrustBundle;
 
 /// The strategy of certificate signing requests.
 pub(crate) struct CertificateSigningRequest;
@@ -195,21 +198,4 @@ fn conditions(object: &Object, old: &Object) -> Errors {
         errors.push(Error::forbidden(&path, detail));
     }
     errors
-}
-
-/// The strategy of trust bundles, whose names carry their signer's.
-pub(crate) struct TrustBundle;
-
-impl Strategy for TrustBundle {
-    fn validate(&self, object: &Object) -> Vec<field::Error> {
-        required::missing(object, &["spec"])
-    }
-
-    fn name_errors(&self, name: &str, prefix: bool) -> Vec<String> {
-        names::name_is_path_segment(name, prefix)
-    }
-
-    fn generation(&self) -> Generation {
-        Generation::Never
-    }
 }

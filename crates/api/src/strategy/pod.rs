@@ -14,6 +14,7 @@ mod qos;
 mod status;
 mod update;
 mod validation;
+mod warnings;
 
 pub(crate) use defaults::{
     pod_spec as default_pod_spec, template as default_template, volume_source as default_volume_source,
@@ -22,6 +23,7 @@ pub(crate) use validation::{
     node_selector, not_below_zero, resource_list, template as validate_template,
     volume_source as validate_volume_source,
 };
+pub(crate) use warnings::pod_spec as pod_warnings;
 
 /// The strategy of pods.
 pub(crate) struct Pod;
@@ -107,21 +109,7 @@ impl Strategy for Pod {
     }
 
     fn warnings(&self, object: &Object) -> Vec<String> {
-        let mut warnings = Vec::new();
-        for list in ["initContainers", "containers"] {
-            for (index, container) in object.object("spec").list(list).iter().enumerate() {
-                let mut seen = std::collections::HashSet::new();
-                for (at, variable) in container.list("env").iter().enumerate() {
-                    if !seen.insert(variable.text("name")) {
-                        let name = variable.text("name");
-                        warnings.push(format!(
-                            "spec.{list}[{index}].env[{at}]: hides previous definition of {name:?}, which may be unexpected"
-                        ));
-                    }
-                }
-            }
-        }
-        warnings
+        pod_warnings(object.object("spec"), &Path::new("spec"))
     }
 }
 

@@ -105,6 +105,30 @@ impl Strategy for Service {
         errors
     }
 
+    /// Upstream: pkg/api/service/warnings.go.
+    fn warnings(&self, object: &Object) -> Vec<String> {
+        let spec = object.object("spec");
+        let (is_external, is_headless) = (spec.text("type") == "ExternalName", spec.text("clusterIP") == "None");
+        let has_ips = !spec.list("externalIPs").is_empty();
+        let found = [
+            (is_external && has_ips, "spec.externalIPs is ignored when spec.type is \"ExternalName\""),
+            (
+                !is_external && !spec.text("externalName").is_empty(),
+                "spec.externalName is ignored when spec.type is not \"ExternalName\"",
+            ),
+            (
+                is_headless && !spec.text("loadBalancerIP").is_empty(),
+                "spec.loadBalancerIP is ignored when spec.clusterIP is \"None\"",
+            ),
+            (is_headless && has_ips, "spec.externalIPs is ignored when spec.clusterIP is \"None\""),
+            (
+                is_headless && !matches!(spec.text("sessionAffinity"), "" | "None"),
+                "spec.SessionAffinity is ignored for headless services",
+            ),
+        ];
+        found.iter().filter(|(holds, _)| *holds).map(|(_, words)| (*words).to_owned()).collect()
+    }
+
     fn name_errors(&self, name: &str, prefix: bool) -> Vec<String> {
         names::name_is_dns1035_label(name, prefix)
     }

@@ -50,6 +50,10 @@ impl Strategy for StatefulSet {
         default_template(spec);
     }
 
+    fn warnings(&self, object: &Object) -> Vec<String> {
+        workload::warnings(object, &["spec"])
+    }
+
     fn validate(&self, object: &Object) -> Vec<field::Error> {
         let mut errors = Errors::new();
         let (spec, path) = (object.object("spec"), Path::new("spec"));

@@ -7,11 +7,11 @@ use serde_json::{Value, json};
 use crate::catalogue::by_kind;
 use crate::{RESOURCES, SCHEMAS, WriteContext};
 
-/// What a create of `object` answers: the errors, one a line.
 /// A PEM block of the right sort.
 const SIGNING_REQUEST: &str =
     "LS0tLS1CRUdJTiBDRVJUSUZJQ0FURSBSRVFVRVNULS0tLS0KTUFBPQotLS0tLUVORCBDRVJUSUZJQ0FURSBSRVFVRVNULS0tLS0K";
 
+/// What a create of `object` answers: the errors, one a line.
 fn create(object: Value) -> (Object, String) {
     let mut object = Object::from_value(object).expect("an object");
     let kind = GroupVersionKind::from_api_version(object.api_version(), object.kind());

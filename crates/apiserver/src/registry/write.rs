@@ -69,10 +69,17 @@ impl<'a> Draft<'a> {
     }
 }
 
+/// The largest object that is stored (upstream: etcd's `--max-request-bytes`).
+const MAX_OBJECT_BYTES: usize = 1536 * 1024;
+
 /// The bytes that are handed to the store: without a resourceVersion, which is the write's own.
 pub fn encode(mut object: Object) -> Result<Bytes, StatusError> {
     object.metadata_mut().remove("resourceVersion");
-    serde_json::to_vec(&object).map(Bytes::from).map_err(StatusError::internal)
+    let bytes = serde_json::to_vec(&object).map(Bytes::from).map_err(StatusError::internal)?;
+    if bytes.len() > MAX_OBJECT_BYTES {
+        return Err(StatusError::too_large("etcdserver: request is too large"));
+    }
+    Ok(bytes)
 }
 
 /// The rules of metadata at create.

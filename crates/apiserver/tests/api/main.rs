@@ -1,6 +1,7 @@
 //! The API server's behaviour, driven in process through its service.
 
 mod custom;
+mod details;
 mod discovery;
 mod harness;
 mod lifecycle;
