@@ -3,11 +3,10 @@
 use std::sync::Arc;
 
 use apimachinery::UserInfo;
-use apiserver::access::{Access, Options};
+use apiserver::access::{Access, Cel, Options};
 use apiserver::authentication::SigningKey;
 use apiserver::{ApiServer, Body, Canonical, Config, Deps};
 use audit::{Audit, Policy, Sink};
-use authn::expression::NoExpressions;
 use base64::Engine;
 use component_base::Scope;
 use http::Request;
@@ -28,7 +27,7 @@ impl Guarded {
         let finish = Arc::new(Canonical::new(rows.iter().map(|row| &**row)));
         let store: Arc<dyn store::Store> = store::Embedded::in_memory(finish);
         let (key, _) = SigningKey::generate().expect("a key");
-        let access = Access::configured(options, key, store.clone(), Arc::new(NoExpressions)).expect("usable options");
+        let access = Access::configured(options, key, store.clone(), Arc::new(Cel)).expect("usable options");
         access.start(scope).await.expect("memory");
         let deps = Deps {
             store,
