@@ -41,7 +41,11 @@ mod tests {
         for (expression, variable, expected) in [
             ("claims.sub + ':' + claims.team", json!({"sub": "ann", "team": "blue"}), Ok(json!("ann:blue"))),
             ("claims.?email_verified.orValue(true) == true", json!({}), Ok(json!(true))),
-            ("claims.roles.filter(r, r.startsWith('k8s-'))", json!({"roles": ["k8s-dev", "x"]}), Ok(json!(["k8s-dev"]))),
+            (
+                "claims.roles.filter(r, r.startsWith('k8s-'))",
+                json!({"roles": ["k8s-dev", "x"]}),
+                Ok(json!(["k8s-dev"])),
+            ),
             ("claims.gone", json!({}), Err("no such key: gone".to_owned())),
         ] {
             let program = Cel.compile(expression, "claims").expect("an expression");
