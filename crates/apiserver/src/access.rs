@@ -30,8 +30,10 @@ use crate::body::{self, Body};
 use crate::handler::{Call, Handler, Handlers};
 use crate::registry::{Cx, answer, decode};
 
+pub mod expressions;
 pub mod options;
 
+pub use expressions::Cel;
 pub use options::{Options, OptionsError};
 
 const AUTHENTICATION: &str = "authentication.k8s.io";

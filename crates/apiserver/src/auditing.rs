@@ -18,6 +18,7 @@ use serde_json::Value;
 
 use crate::authorizer::{Decision, Verdict};
 use crate::body::{self, Body, BoxError};
+use crate::protobuf;
 use crate::registry::{Cx, decode};
 use crate::request::RequestInfo;
 use crate::server::ApiServer;
@@ -178,7 +179,7 @@ fn object_in(headers: &HeaderMap, bytes: &Bytes) -> Option<Value> {
     match headers.get(CONTENT_TYPE)?.to_str().ok()?.split(';').next()? {
         "application/json" => serde_json::from_slice(bytes).ok(),
         "application/yaml" => apimachinery::codec::yaml::decode(bytes).ok().map(|parsed| parsed.value),
-        crate::protobuf::MEDIA_TYPE => crate::protobuf::decode(bytes).ok(),
+        protobuf::MEDIA_TYPE => protobuf::decode(bytes).ok(),
         _ => None,
     }
 }

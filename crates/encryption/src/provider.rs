@@ -12,6 +12,7 @@ use aes::{Aes128, Aes192, Aes256};
 use aes_gcm::aead::consts::U12;
 use aes_gcm::aead::{Aead, KeyInit, Payload};
 use aes_gcm::{Aes128Gcm, Aes256Gcm, AesGcm};
+use cbc::{Decryptor, Encryptor};
 use crypto_secretbox::XSalsa20Poly1305;
 use ring::rand::{SecureRandom, SystemRandom};
 
@@ -194,39 +195,38 @@ pub fn gcm_open(secret: &[u8], key: &str, sealed: &[u8]) -> Result<Vec<u8>, Seal
 
 /// AES-CBC: the first block, then ciphertext.
 fn cbc_seal(secret: &[u8], plain: &[u8]) -> Result<Vec<u8>, SealError> {
-    fn encrypt<C>(secret: &[u8], iv: &[u8], plain: &[u8]) -> Option<Vec<u8>>
-    where
-        cbc::Encryptor<C>: KeyIvInit + BlockEncryptMut,
-        C: aes::cipher::BlockCipher + aes::cipher::BlockEncryptMut,
-    {
-        let cipher = cbc::Encryptor::<C>::new_from_slices(secret, iv).ok()?;
-        Some(cipher.encrypt_padded_vec_mut::<Pkcs7>(plain))
-    }
     let iv: [u8; CBC_BLOCK] = random()?;
     let sealed = match secret.len() {
-        16 => encrypt::<Aes128>(secret, &iv, plain),
-        24 => encrypt::<Aes192>(secret, &iv, plain),
-        _ => encrypt::<Aes256>(secret, &iv, plain),
+        16 => {
+            Encryptor::<Aes128>::new_from_slices(secret, &iv).ok().map(|it| it.encrypt_padded_vec_mut::<Pkcs7>(plain))
+        }
+        24 => {
+            Encryptor::<Aes192>::new_from_slices(secret, &iv).ok().map(|it| it.encrypt_padded_vec_mut::<Pkcs7>(plain))
+        }
+        _ => Encryptor::<Aes256>::new_from_slices(secret, &iv).ok().map(|it| it.encrypt_padded_vec_mut::<Pkcs7>(plain)),
     };
     Ok([&iv[..], &sealed.ok_or(SealError::Damaged)?].concat())
 }
 
+/// Undoes [`cbc_seal`].
 fn cbc_open(secret: &[u8], sealed: &[u8]) -> Result<Vec<u8>, SealError> {
-    fn decrypt<C>(secret: &[u8], iv: &[u8], sealed: &[u8]) -> Option<Vec<u8>>
-    where
-        cbc::Decryptor<C>: KeyIvInit + BlockDecryptMut,
-        C: aes::cipher::BlockCipher + aes::cipher::BlockDecryptMut,
-    {
-        let cipher = cbc::Decryptor::<C>::new_from_slices(secret, iv).ok()?;
-        cipher.decrypt_padded_vec_mut::<Pkcs7>(sealed).ok()
-    }
     let (iv, sealed) = sealed.split_first_chunk::<CBC_BLOCK>().ok_or(SealError::Damaged)?;
-    let plain = match secret.len() {
-        16 => decrypt::<Aes128>(secret, iv, sealed),
-        24 => decrypt::<Aes192>(secret, iv, sealed),
-        _ => decrypt::<Aes256>(secret, iv, sealed),
-    };
-    plain.ok_or(SealError::Damaged)
+    let damaged = |_| SealError::Damaged;
+    let unusable = |_| SealError::Damaged;
+    match secret.len() {
+        16 => Decryptor::<Aes128>::new_from_slices(secret, iv)
+            .map_err(unusable)?
+            .decrypt_padded_vec_mut::<Pkcs7>(sealed)
+            .map_err(damaged),
+        24 => Decryptor::<Aes192>::new_from_slices(secret, iv)
+            .map_err(unusable)?
+            .decrypt_padded_vec_mut::<Pkcs7>(sealed)
+            .map_err(damaged),
+        _ => Decryptor::<Aes256>::new_from_slices(secret, iv)
+            .map_err(unusable)?
+            .decrypt_padded_vec_mut::<Pkcs7>(sealed)
+            .map_err(damaged),
+    }
 }
 
 #[cfg(test)]

@@ -2,12 +2,15 @@
 //! (upstream: pkg/serviceaccount/{claims,jwt,openidmetadata}.go).
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use apimachinery::UserInfo;
+use authn::token::TtlCache;
 use futures::FutureExt;
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
 use store::Store;
 
 use super::CREDENTIAL_ID;
@@ -28,7 +31,19 @@ pub struct ServiceAccountTokens {
     audiences: Vec<String>,
     key: SigningKey,
     store: Arc<dyn Store>,
+    signed: TtlCache<[u8; 32], Arc<Signed>>,
 }
+
+/// What a token says whose signature was verified.
+#[derive(Debug)]
+enum Signed {
+    Bound(Box<Claims>),
+    Legacy(LegacyClaims),
+}
+
+/// So many verified tokens are remembered, and for so long.
+const SIGNED: usize = 4096;
+const SIGNED_HOLDS: Duration = Duration::from_secs(600);
 
 /// A name, and the uid that tells it from a later object of that name.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -133,7 +148,14 @@ impl ServiceAccountTokens {
     /// Tokens of `issuer`, which is also the audience of the API.
     pub fn new(issuer: impl Into<String>, key: SigningKey, store: Arc<dyn Store>) -> Self {
         let issuer = issuer.into();
-        Self { audiences: vec![issuer.clone()], issuer, former_issuers: Vec::new(), key, store }
+        Self {
+            audiences: vec![issuer.clone()],
+            issuer,
+            former_issuers: Vec::new(),
+            key,
+            store,
+            signed: TtlCache::new(SIGNED),
+        }
     }
 
     /// Believes tokens of these issuers as well (`--service-account-issuer` given several times), and takes tokens for
@@ -173,17 +195,17 @@ impl ServiceAccountTokens {
 
     /// Whom the token speaks for, when it is meant for one of `audiences`.
     pub fn authenticate(&self, token: &str, audiences: &[String], now: Timestamp) -> Result<Authenticated, TokenError> {
-        let claims: serde_json::Value = jwt::decode(&self.key, token)?;
-        if claims["iss"] == legacy::ISSUER {
-            return self.authenticate_legacy(token, claims, audiences);
-        }
-        let claims: Claims = serde_json::from_value(claims).map_err(|_| JwtError::Malformed)?;
+        let signed = self.signed(token)?;
+        let claims = match &*signed {
+            Signed::Bound(claims) => claims,
+            Signed::Legacy(claims) => return self.authenticate_legacy(token, claims, audiences),
+        };
         if claims.iss != self.issuer && !self.former_issuers.contains(&claims.iss) {
             return Err(TokenError::UnknownIssuer);
         }
         let common: Vec<String> = audiences.iter().filter(|audience| claims.aud.contains(audience)).cloned().collect();
         if common.is_empty() {
-            return Err(TokenError::OtherAudience(claims.aud, audiences.to_vec()));
+            return Err(TokenError::OtherAudience(claims.aud.clone(), audiences.to_vec()));
         }
         if now.as_second() >= claims.exp {
             return Err(TokenError::Expired);
@@ -196,21 +218,38 @@ impl ServiceAccountTokens {
             return Err(TokenError::NoAccount);
         }
         self.check_bindings(private, now)?;
-        Ok(Authenticated { user: user(&claims), audiences: common })
+        Ok(Authenticated { user: user(claims), audiences: common })
+    }
+
+    /// What a token says, when this server signed it. Signatures are expensive and do not change: one that was good
+    /// is remembered. Time, audience and what the token is bound to are judged each time.
+    fn signed(&self, token: &str) -> Result<Arc<Signed>, TokenError> {
+        let key: [u8; 32] = Sha256::digest(token).into();
+        if let Some(signed) = self.signed.get(&key) {
+            return Ok(signed);
+        }
+        let claims: Value = jwt::decode(&self.key, token)?;
+        let malformed = |_| TokenError::Jwt(JwtError::Malformed);
+        let signed = Arc::new(if claims["iss"] == legacy::ISSUER {
+            Signed::Legacy(serde_json::from_value(claims).map_err(|_| TokenError::NoAccount)?)
+        } else {
+            Signed::Bound(Box::new(serde_json::from_value(claims).map_err(malformed)?))
+        });
+        self.signed.put(key, signed.clone(), SIGNED_HOLDS);
+        Ok(signed)
     }
 
     /// A token in a Secret is meant for the API and names no audience.
     fn authenticate_legacy(
         &self,
         token: &str,
-        claims: Value,
+        claims: &LegacyClaims,
         audiences: &[String],
     ) -> Result<Authenticated, TokenError> {
         let common: Vec<String> = audiences.iter().filter(|asked| self.audiences.contains(asked)).cloned().collect();
         if common.is_empty() {
             return Err(TokenError::OtherAudience(self.audiences.clone(), audiences.to_vec()));
         }
-        let claims: LegacyClaims = serde_json::from_value(claims).map_err(|_| TokenError::NoAccount)?;
         claims.check(self, token)?;
         let mut user = UserInfo::new(claims.sub.clone(), groups(&claims.namespace));
         user.uid.clone_from(&claims.uid);

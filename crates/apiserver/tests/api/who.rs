@@ -3,11 +3,10 @@
 use std::sync::Arc;
 
 use apimachinery::UserInfo;
-use apiserver::access::{Access, Options};
+use apiserver::access::{Access, Cel, Options};
 use apiserver::authentication::SigningKey;
 use apiserver::{ApiServer, Body, Canonical, Config, Deps};
 use audit::{Audit, Policy, Sink};
-use authn::expression::NoExpressions;
 use base64::Engine;
 use component_base::Scope;
 use http::Request;
@@ -28,7 +27,7 @@ impl Guarded {
         let finish = Arc::new(Canonical::new(rows.iter().map(|row| &**row)));
         let store: Arc<dyn store::Store> = store::Embedded::in_memory(finish);
         let (key, _) = SigningKey::generate().expect("a key");
-        let access = Access::configured(options, key, store.clone(), Arc::new(NoExpressions)).expect("usable options");
+        let access = Access::configured(options, key, store.clone(), Arc::new(Cel)).expect("usable options");
         access.start(scope).await.expect("memory");
         let deps = Deps {
             store,
@@ -85,7 +84,7 @@ async fn a_token_file_and_a_webhook_let_somebody_in() {
     std::fs::write(&tokens, "ann-token,ann,7,\"devs\"\n").expect("written");
     std::fs::write(&kubeconfig, judge.kubeconfig("/judge")).expect("written");
     let text = format!(
-        "apiVersion: apiserver.config.k8s.io/v1\nkind: AuthorizationConfiguration\nauthorizers:\n- {{type: RBAC, name: rbac}}\n- {{type: Webhook, name: hook, webhook: {{timeout: 3s, subjectAccessReviewVersion: v1, failurePolicy: Deny, connectionInfo: {{type: KubeConfigFile, kubeConfigFile: {}}}}}}}\n",
+        "apiVersion: apiserver.config.k8s.io/v1\nkind: AuthorizationConfiguration\nauthorizers:\n- {{type: RBAC, name: rbac}}\n- {{type: Webhook, name: hook, webhook: {{timeout: 3s, subjectAccessReviewVersion: v1, failurePolicy: Deny, matchConditionSubjectAccessReviewVersion: v1, matchConditions: [{{expression: request.user == 'ann'}}], connectionInfo: {{type: KubeConfigFile, kubeConfigFile: {}}}}}}}\n",
         kubeconfig.display()
     );
     std::fs::write(&config, text).expect("written");
@@ -102,6 +101,9 @@ async fn a_token_file_and_a_webhook_let_somebody_in() {
         spec["resourceAttributes"]["labelSelector"],
         json!({ "requirements": [{ "key": "app", "operator": "In", "values": ["web"] }] })
     );
+    let bob = UserInfo::new("bob", ["devs"]);
+    assert_eq!(server.ask(Ok(bob), "GET", &pods("shop"), Value::Null).await.0, 403, "the webhook is about ann");
+    assert_eq!(asked.lock().len(), 1);
     let (code, status) = server.ask(Err("ann-token"), "GET", &pods("vault"), Value::Null).await;
     assert_eq!(code, 403);
     assert!(status["message"].as_str().is_some_and(|text| text.ends_with(": because")), "{status}");

@@ -85,8 +85,7 @@ async fn approve(client: &client::Client, csr: &CertificateSigningRequest) -> Re
         add_condition(&mut approved, "Approved", "AutoApproved", recognized.message);
         let requests: Api<CertificateSigningRequest> = Api::all(client.clone());
         let name = csr.metadata.name.as_deref().unwrap_or_default();
-        let body = serde_json::to_vec(&approved).map_err(kube::Error::SerdeError)?;
-        requests.replace_subresource("approval", name, &PostParams::default(), body).await?;
+        requests.replace_subresource("approval", name, &PostParams::default(), &approved).await?;
         return Ok(());
     }
     Ok(())

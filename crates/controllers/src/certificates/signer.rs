@@ -21,8 +21,6 @@ use crate::context::Context;
 enum SyncError {
     #[error("write {name}: {err}")]
     Write { name: String, err: kube::Error },
-    #[error("encode {name}: {err}")]
-    Encode { name: String, err: serde_json::Error },
     #[error("sign {name}: {err}")]
     Sign { name: String, err: rcgen::Error },
 }
@@ -69,9 +67,8 @@ pub async fn run(cx: Context, authority: Arc<Authority>) {
             else {
                 return Ok(Requeue::No);
             };
-            let body = serde_json::to_vec(&answered).map_err(|err| SyncError::Encode { name: name.clone(), err })?;
             let api: Api<CertificateSigningRequest> = Api::all(client);
-            let written = api.replace_status(&name, &PostParams::default(), body).await;
+            let written = api.replace_status(&name, &PostParams::default(), &answered).await;
             written.map(|_| Requeue::No).map_err(|err| SyncError::Write { name, err })
         }
     });

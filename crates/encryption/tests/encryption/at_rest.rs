@@ -3,13 +3,24 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use component_base::Scope;
 use encryption::{EncryptedStore, EncryptionConfiguration, Keyring, Opening};
-use store::suite::{Echo, put};
-use store::{Embedded, Expect, Options, RangeRequest, Store};
+use store::suite::put;
+use store::{Embedded, Expect, Finish, Finished, Options, RangeRequest, Revision, Store};
 
 const ONE: &str = "{aescbc: {keys: [{name: one, secret: MDEyMzQ1Njc4OWFiY2RlZg==}]}}";
 const TWO: &str = "{secretbox: {keys: [{name: two, secret: MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=}]}}";
+
+/// Serves what was written.
+#[derive(Debug)]
+struct Plain;
+
+impl Finish for Plain {
+    fn finish(&self, _key: &str, written: &Bytes, _revision: Revision) -> Finished {
+        Finished { value: written.clone(), attributes: Box::default() }
+    }
+}
 
 pub fn config(providers: &[&str]) -> EncryptionConfiguration {
     let text = format!(
@@ -21,7 +32,7 @@ pub fn config(providers: &[&str]) -> EncryptionConfiguration {
 
 pub fn open(directory: &Path, config: &EncryptionConfiguration, scope: &Scope) -> (EncryptedStore, Arc<Keyring>) {
     let keyring = Arc::new(Keyring::new(config).expect("keys"));
-    let options = Options::new(Arc::new(Opening::new(Echo, keyring.clone())));
+    let options = Options::new(Arc::new(Opening::new(Plain, keyring.clone())));
     let engine: Arc<dyn Store> = Embedded::open(directory, options, scope).expect("opened");
     (EncryptedStore::new(engine, keyring.clone()), keyring)
 }

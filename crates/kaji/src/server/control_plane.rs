@@ -6,12 +6,11 @@ use std::sync::Arc;
 use anyhow::Context;
 use api::RESOURCES;
 use apimachinery::UserInfo;
-use apiserver::access::Access;
+use apiserver::access::{Access, Cel};
 use apiserver::authentication::legacy::LegacyClaims;
 use apiserver::authentication::{ServiceAccountTokens, SigningKey};
 use apiserver::{ApiServer, ApiService, Canonical, Deps, KubeletClientConfig};
 use arc_swap::ArcSwap;
-use authn::expression::NoExpressions;
 use client::{Client, Informers, Recorder};
 use cluster::pki::Leaf;
 use component_base::Scope;
@@ -80,7 +79,7 @@ async fn serve(
         .context("open the database")?;
     let key = SigningKey::from_pem(&settings.pki.service_account_key_pem()?)?;
     let access_options = access::options(settings)?;
-    let access = Access::configured(access_options.clone(), key, store.clone(), Arc::new(NoExpressions))?;
+    let access = Access::configured(access_options.clone(), key, store.clone(), Arc::new(Cel))?;
     access.start(scope).await.context("write the default roles")?;
     let config = apiserver::Config {
         service_cidr: args.service_cidr,
