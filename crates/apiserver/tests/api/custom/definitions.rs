@@ -90,9 +90,10 @@ async fn a_definition_goes_with_its_objects() {
     let mut first = [things.line().await, things.line().await];
     first.sort();
     assert_eq!(first, ["ADDED free", "ADDED held"]);
-    let deleted = cluster.delete(DEFINITION).await;
+    // Who watches already sees them go.
+    let (gone, deleted) = tokio::join!(things.line(), cluster.delete(DEFINITION));
     assert!(deleted.at("/metadata/deletionTimestamp").is_string(), "{}", deleted.line());
-    assert_eq!(things.line().await, "DELETED free");
+    assert_eq!(gone, "DELETED free");
     assert_eq!(things.line().await, "MODIFIED held");
     let refused = cluster.post(THINGS, thing("late", json!({}))).await;
     expect![[r#"403 Forbidden: things.example.com "late" is forbidden: create not allowed while custom resource definition is terminating"#]]
