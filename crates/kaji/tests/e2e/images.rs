@@ -53,8 +53,9 @@ struct SmallDisk(PathBuf);
 impl SmallDisk {
     fn mount(directory: &Path, size: &str) -> Self {
         std::fs::create_dir_all(directory).expect("a directory");
-        let status = Command::new("mount").args(["-t", "tmpfs", "-o", &format!("size={size}"), "kaji-test"]);
-        assert!({ status }.arg(directory).status().expect("mount runs").success());
+        let size = format!("size={size}");
+        let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", &size, "kaji-test"]).arg(directory).status();
+        assert!(mounted.expect("mount runs").success());
         Self(directory.to_owned())
     }
 }
