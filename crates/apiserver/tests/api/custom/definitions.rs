@@ -70,10 +70,10 @@ async fn discovery_and_openapi_show_it_at_once() {
     let properties = schema.at("/components/schemas/com.example.v1.Thing/properties/spec/properties");
     assert_eq!(properties["color"]["type"], "string", "a new schema is seen by the next reader");
 
-    cluster.delete(DEFINITION).await;
     let mut watch =
         cluster.watch(&format!("{DEFINITIONS}?watch=1&fieldSelector=metadata.name%3Dthings.example.com")).await;
-    while !matches!(watch.line().await.as_str(), "DELETED things.example.com" | "end") {}
+    cluster.delete(DEFINITION).await;
+    while watch.line().await != "DELETED things.example.com" {}
     cluster.server.definitions.settled().await;
     assert_eq!(cluster.get("/apis/example.com/v1").await.code, 404);
     assert_eq!(hash(&cluster.get("/openapi/v3").await.body), None);
