@@ -5,6 +5,7 @@
 
 mod objects;
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use api::custom::{Conversion, ConversionWebhook, Custom, OpenApi, ServiceReference};
@@ -31,8 +32,8 @@ pub struct Source {
     pub bytes: Bytes,
     /// Objects written after this revision have the form of its schemas already.
     pub in_form_since: u64,
-    /// Whether it is being deleted.
-    pub is_terminating: bool,
+    /// Whether it is being deleted; that changes while its rows stay.
+    pub is_terminating: Arc<AtomicBool>,
 }
 
 /// All versions of a kind.
@@ -298,7 +299,7 @@ impl Custom for Kind {
     }
 
     fn is_terminating(&self) -> bool {
-        self.family.source.is_terminating
+        self.family.source.is_terminating.load(Ordering::Relaxed)
     }
 }
 

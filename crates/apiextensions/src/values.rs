@@ -9,6 +9,7 @@ mod lists;
 mod scalars;
 
 use std::collections::HashMap;
+use std::fmt::Write as _;
 
 use apimachinery::field::{Error, Path};
 use regex::Regex;
@@ -87,16 +88,17 @@ impl<'s> Validator<'s> {
     /// Judges a new value.
     pub(crate) fn validate(&self, schema: &Schema, value: &Value, root: &Path) -> Vec<Error> {
         let part = Part { value, old: Old::Unknown, structure: Some(schema) };
-        rooted(self.part(schema, part, "").errors, root)
+        rooted(self.part(schema, part, &mut String::new()).errors, root)
     }
 
     /// Judges what an update changed.
     pub(crate) fn validate_update(&self, schema: &Schema, value: &Value, old: &Value, root: &Path) -> Vec<Error> {
         let part = Part { value, old: Old::Known(old), structure: Some(schema) };
-        rooted(self.part(schema, part, "").errors, root)
+        rooted(self.part(schema, part, &mut String::new()).errors, root)
     }
 
-    fn part(&self, schema: &Schema, part: Part<'_, '_>, path: &str) -> Outcome {
+    /// `path` grows and shrinks on the way: only an error makes a text of it.
+    fn part(&self, schema: &Schema, part: Part<'_, '_>, path: &mut String) -> Outcome {
         let mut outcome = self.judge(schema, part, path);
         if !outcome.errors.is_empty()
             && let Old::Known(old) = part.old
@@ -107,7 +109,7 @@ impl<'s> Validator<'s> {
         outcome
     }
 
-    fn judge(&self, schema: &Schema, part: Part<'_, '_>, path: &str) -> Outcome {
+    fn judge(&self, schema: &Schema, part: Part<'_, '_>, path: &mut String) -> Outcome {
         let mut outcome = Outcome::default();
         outcome.errors.extend(scalars::wrong_type(schema, part.value, path));
         outcome.checks += 1;
@@ -136,13 +138,17 @@ impl<'s> Validator<'s> {
         self.patterns.0.get(&schema.pattern)
     }
 
-    fn list(&self, schema: &Schema, part: Part<'_, '_>, list: &[Value], path: &str) -> Outcome {
+    fn list(&self, schema: &Schema, part: Part<'_, '_>, list: &[Value], path: &mut String) -> Outcome {
         let mut outcome = Outcome::default();
         if let Some(items) = schema.item() {
             for (index, value) in list.iter().enumerate() {
                 let structure = part.structure.and_then(Schema::item);
                 let part = Part { value, old: lists::old_item(part.structure, part.old, value), structure };
-                outcome.merge(self.part(items, part, &format!("{path}[{index}]")));
+                let length = path.len();
+                // Writing to a String does not fail.
+                let _ = write!(path, "[{index}]");
+                outcome.merge(self.part(items, part, path));
+                path.truncate(length);
             }
         }
         let size = list.len() as i64;
@@ -160,7 +166,13 @@ impl<'s> Validator<'s> {
         outcome
     }
 
-    fn object(&self, schema: &Schema, part: Part<'_, '_>, map: &serde_json::Map<String, Value>, path: &str) -> Outcome {
+    fn object(
+        &self,
+        schema: &Schema,
+        part: Part<'_, '_>,
+        map: &serde_json::Map<String, Value>,
+        path: &mut String,
+    ) -> Outcome {
         let mut outcome = Outcome::default();
         let size = map.len() as i64;
         if let Some(least) = schema.min_properties.filter(|least| size < *least) {
@@ -171,10 +183,16 @@ impl<'s> Validator<'s> {
         }
         let additional = schema.additional_properties.as_deref();
         for (name, value) in map {
-            let below = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
             match (schema.properties.get(name), additional) {
                 (Some(child), _) | (None, Some(SchemaOrBool::Schema(child))) => {
-                    outcome.merge(self.part(child, entry(part, name, value, path), &below));
+                    let part = entry(part, name, value, path);
+                    let length = path.len();
+                    if length > 0 {
+                        path.push('.');
+                    }
+                    path.push_str(name);
+                    outcome.merge(self.part(child, part, path));
+                    path.truncate(length);
                 }
                 (None, Some(SchemaOrBool::Bool(false))) => {
                     let words = format!("{path}.{name} in body is a forbidden property");
@@ -190,18 +208,22 @@ impl<'s> Validator<'s> {
     }
 
     /// `anyOf`, `oneOf`, `allOf` and `not`: of alternatives that all fail, the closest one says why.
-    fn alternatives(&self, schema: &Schema, part: Part<'_, '_>, path: &str) -> Outcome {
+    fn alternatives(&self, schema: &Schema, part: Part<'_, '_>, path: &mut String) -> Outcome {
         let mut outcome = Outcome::default();
-        let refused = |words: String| Error::invalid(&Path::default(), "", format!("{path:?} must {words}"));
-        let tried = |schemas: &[Schema]| -> Vec<Outcome> {
+        if schema.any_of.is_empty() && schema.one_of.is_empty() && schema.all_of.is_empty() && schema.not.is_none() {
+            return outcome;
+        }
+        let mut tried = |schemas: &[Schema]| -> Vec<Outcome> {
             schemas.iter().map(|schema| self.judge(schema, part, path)).collect()
         };
-        let any = any_of(schema).map(tried).unwrap_or_default();
+        let any = any_of(schema).map(&mut tried).unwrap_or_default();
+        let (one, all) = (tried(&schema.one_of), tried(&schema.all_of));
+        let not = schema.not.as_deref().map(std::slice::from_ref).map(tried).unwrap_or_default();
+        let refused = |words: String| Error::invalid(&Path::default(), "", format!("{path:?} must {words}"));
         if !any.is_empty() && any.iter().all(|one| !one.errors.is_empty()) {
             outcome.errors.push(refused("validate at least one schema (anyOf)".into()));
             outcome.merge(closest(any));
         }
-        let one = tried(&schema.one_of);
         let valid = one.iter().filter(|one| one.errors.is_empty()).count();
         if !one.is_empty() && valid != 1 {
             let found =
@@ -211,14 +233,13 @@ impl<'s> Validator<'s> {
                 outcome.merge(closest(one));
             }
         }
-        let all = tried(&schema.all_of);
         let failed = all.iter().filter(|one| !one.errors.is_empty()).count();
         if failed > 0 {
             let none = if failed == all.len() { ". None validated" } else { "" };
             all.into_iter().for_each(|one| outcome.merge(one));
             outcome.errors.push(refused(format!("validate all the schemas (allOf){none}")));
         }
-        if schema.not.as_deref().is_some_and(|not| self.judge(not, part, path).errors.is_empty()) {
+        if not.iter().any(|one| one.errors.is_empty()) {
             outcome.errors.push(refused("not validate the schema (not)".into()));
         }
         outcome

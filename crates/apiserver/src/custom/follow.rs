@@ -2,7 +2,9 @@
 //! (upstream: apiextensions-apiserver/pkg/controller/{status,establish,nonstructuralschema,apiapproval}).
 
 use std::collections::{BTreeMap, HashSet};
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use api::Resource;
 use apiextensions::conditions::{self, Condition};
@@ -13,7 +15,7 @@ use apiextensions::names::{self, Taken};
 use apiextensions::{Definition, compare_versions, rules};
 use apimachinery::{Object, StatusError};
 use jiff::Timestamp;
-use serde_json::json;
+use serde_json::{Value, json};
 use store::{Entry, Event, RangeRequest};
 use tokio::sync::{mpsc, oneshot};
 
@@ -29,8 +31,10 @@ struct Known {
     asked: Names,
     accepted: Names,
     generation: i64,
-    is_terminating: bool,
+    is_terminating: Arc<AtomicBool>,
     in_form_since: u64,
+    /// Of all that gives objects their form.
+    form: u64,
     rows: Vec<Arc<Resource>>,
 }
 
@@ -129,13 +133,18 @@ impl Follower {
         let is_terminating = object.is_deleting() || conditions::holds(&object, "Terminating");
         let same = |known: &&Known| known.generation == object.generation() && known.accepted == names;
         let before = self.known.get(&name).filter(same);
-        let since = before.map_or(since, |known| known.in_form_since);
-        let kept =
-            before.filter(|known| known.is_terminating == is_terminating && known.rows.is_empty() != is_established);
+        let form = form_of(&object);
+        let formed = self.known.get(&name).filter(|known| known.form == form);
+        let since = formed.map_or(since, |known| known.in_form_since);
+        // Watches go on while the objects go.
+        let flag = before.map_or_else(Arc::default, |known| known.is_terminating.clone());
+        flag.store(is_terminating, Ordering::Relaxed);
+        let kept = before.filter(|known| known.rows.is_empty() != is_established);
         let rows = match kept {
             Some(known) => known.rows.clone(),
             None if is_established => {
-                let source = Source { bytes: entry.finished.value.clone(), in_form_since: since, is_terminating };
+                let source =
+                    Source { bytes: entry.finished.value.clone(), in_form_since: since, is_terminating: flag.clone() };
                 apiextensions::rows(&definition, &names, source, self.compiler.clone())
             }
             None => Vec::new(),
@@ -145,8 +154,9 @@ impl Follower {
             asked: definition.spec.names.clone(),
             accepted: names,
             generation: object.generation(),
-            is_terminating,
+            is_terminating: flag,
             in_form_since: since,
+            form,
             rows,
         };
         self.known.insert(name.clone(), known);
@@ -248,6 +258,18 @@ impl Follower {
     }
 }
 
+/// A number that changes when stored objects may have to be brought into another form.
+fn form_of(definition: &Object) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    for version in definition.at(&["spec", "versions"]).and_then(Value::as_array).into_iter().flatten() {
+        (version["name"].to_string(), version["schema"].to_string()).hash(&mut hasher);
+    }
+    for field in ["conversion", "preserveUnknownFields"] {
+        definition.at(&["spec", field]).map(Value::to_string).hash(&mut hasher);
+    }
+    hasher.finish()
+}
+
 fn name_of(entry: &Entry) -> String {
     entry.key.rsplit('/').next().unwrap_or_default().to_owned()
 }
@@ -315,7 +337,6 @@ fn non_structural(definition: &Definition) -> Option<Condition> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::Value;
 
     #[test]
     fn conditions_follow_the_names() {

@@ -70,10 +70,10 @@ async fn discovery_and_openapi_show_it_at_once() {
     let properties = schema.at("/components/schemas/com.example.v1.Thing/properties/spec/properties");
     assert_eq!(properties["color"]["type"], "string", "a new schema is seen by the next reader");
 
-    cluster.delete(DEFINITION).await;
     let mut watch =
         cluster.watch(&format!("{DEFINITIONS}?watch=1&fieldSelector=metadata.name%3Dthings.example.com")).await;
-    while !matches!(watch.line().await.as_str(), "DELETED things.example.com" | "end") {}
+    cluster.delete(DEFINITION).await;
+    while watch.line().await != "DELETED things.example.com" {}
     cluster.server.definitions.settled().await;
     assert_eq!(cluster.get("/apis/example.com/v1").await.code, 404);
     assert_eq!(hash(&cluster.get("/openapi/v3").await.body), None);
@@ -90,9 +90,10 @@ async fn a_definition_goes_with_its_objects() {
     let mut first = [things.line().await, things.line().await];
     first.sort();
     assert_eq!(first, ["ADDED free", "ADDED held"]);
-    let deleted = cluster.delete(DEFINITION).await;
+    // Who watches already sees them go.
+    let (gone, deleted) = tokio::join!(things.line(), cluster.delete(DEFINITION));
     assert!(deleted.at("/metadata/deletionTimestamp").is_string(), "{}", deleted.line());
-    assert_eq!(things.line().await, "DELETED free");
+    assert_eq!(gone, "DELETED free");
     assert_eq!(things.line().await, "MODIFIED held");
     let refused = cluster.post(THINGS, thing("late", json!({}))).await;
     expect![[r#"403 Forbidden: things.example.com "late" is forbidden: create not allowed while custom resource definition is terminating"#]]
