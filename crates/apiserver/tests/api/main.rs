@@ -6,6 +6,7 @@ mod lifecycle;
 mod lists;
 mod patches;
 mod pods;
+mod policies;
 mod services;
 mod streams;
 mod watches;
