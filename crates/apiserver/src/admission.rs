@@ -17,6 +17,7 @@ pub mod default_toleration_seconds;
 pub mod matching;
 pub mod namespace_lifecycle;
 pub mod node_restriction;
+pub mod policy;
 pub mod priority;
 pub mod service_account;
 pub mod taint_nodes_by_condition;
@@ -35,8 +36,8 @@ pub enum Operation {
 }
 
 impl Operation {
-    /// The name in rules and reviews.
-    pub fn as_str(self) -> &'static str {
+    /// The operation as rules and reviews name it.
+    pub fn name(self) -> &'static str {
         match self {
             Self::Create => "CREATE",
             Self::Update => "UPDATE",

@@ -37,6 +37,7 @@ pub(crate) fn check(
         scopes: Vec::new(),
         bindings: Bindings::default(),
         issues: Vec::new(),
+        mixes: false,
         checked: Checked { types, overloads: HashMap::new() },
     };
     checker.check(expr);
@@ -60,6 +61,8 @@ struct Checker<'c> {
     scopes: Vec<(Box<str>, Type)>,
     bindings: Bindings,
     issues: Vec<Issue>,
+    /// Whether lists may mix types: those that `format` takes.
+    mixes: bool,
     checked: Checked,
 }
 
@@ -98,13 +101,19 @@ impl Checker<'_> {
         local.map(|(_, ty)| ty.clone()).or_else(|| self.environment.variable(name).cloned())
     }
 
-    /// Dotted names that are no fields of a variable: `net.IP`, `sets.contains(..)`.
+    fn is_local(&self, name: &str) -> bool {
+        self.scopes.iter().any(|(local, _)| **local == *name)
+    }
+
+    /// Dotted names that are no fields of a variable: `net.IP`, `sets.contains(..)`, `authorizer.requestResource`.
     fn resolve_names(&self, expr: &mut Expr) {
         match &mut expr.node {
             Node::Select(select) if !select.tests => {
                 let Some(prefix) = dotted(&select.operand) else { return };
                 let name = format!("{prefix}.{}", select.field);
-                if self.variable(root_of(&prefix)).is_none() && Type::named(&name).is_some() {
+                if self.environment.variable(&name).is_some() && !self.is_local(root_of(&prefix)) {
+                    expr.node = Node::Ident(name.into());
+                } else if self.variable(root_of(&prefix)).is_none() && Type::named(&name).is_some() {
                     expr.node = Node::Ident(name.into());
                 }
             }
@@ -165,7 +174,9 @@ impl Checker<'_> {
             return self.optional_select(at, call);
         }
         let target = call.target.as_mut().map(|target| self.check(target));
+        let mixes = std::mem::replace(&mut self.mixes, self.mixes || &*call.function == "format");
         let args: Vec<Type> = call.args.iter_mut().map(|arg| self.check(arg)).collect();
+        self.mixes = mixes;
         if !self.environment.declares(&call.function) {
             return self.undeclared(at, &call.function);
         }
@@ -215,6 +226,9 @@ impl Checker<'_> {
         }
         if self.bindings.assign(&before, &next) {
             return next;
+        }
+        if self.mixes {
+            return Type::Dyn;
         }
         let (wanted, found) = (self.bindings.show(&before), self.bindings.show(&next));
         self.complain(at, format!("expected type '{wanted}' but found '{found}'"))

@@ -1,6 +1,6 @@
 //! [`Environment`]: the variables that expressions may name; [`Program`]: an expression that was checked against them.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use regex::Regex;
@@ -23,6 +23,7 @@ use crate::value::Value;
 pub struct Environment {
     variables: Vec<(String, Type)>,
     schemas: Vec<(String, Arc<Decl>)>,
+    messages: Vec<(String, BTreeMap<String, Type>)>,
     mutates: bool,
 }
 
@@ -45,6 +46,14 @@ impl Environment {
         let ty = if optional { Type::optional(decl.ty()) } else { decl.ty() };
         self.schemas.push((name.to_owned(), decl.clone()));
         self.with(name, ty)
+    }
+
+    /// With a type of objects that have these fields and no others: [`Type::Message`] of this name.
+    #[must_use]
+    pub fn with_message(mut self, name: &str, fields: &[(&str, Type)]) -> Self {
+        let fields = fields.iter().map(|(field, ty)| ((*field).to_owned(), ty.clone()));
+        self.messages.push((name.to_owned(), fields.collect()));
+        self
     }
 
     /// With the types that mutations build: `Object`, `Object.spec` and so on, and `JSONPatch`.
@@ -73,6 +82,9 @@ impl Environment {
 
     /// The type of a field of what expressions build.
     pub(crate) fn message_field(&self, message: &str, field: &str) -> Option<Type> {
+        if let Some((_, fields)) = self.messages.iter().rev().find(|(name, _)| name == message) {
+            return fields.get(field).cloned();
+        }
         match (message, field) {
             ("JSONPatch", "op" | "path" | "from") => Some(Type::String),
             ("JSONPatch", "value") => Some(Type::Dyn),
@@ -112,6 +124,11 @@ impl Program {
     /// What evaluating it costs at worst, as far as the sizes of its variables are known.
     pub fn max_cost(&self) -> u64 {
         self.max_cost
+    }
+
+    /// How deep it nests: what evaluating it takes of the stack.
+    pub fn height(&self) -> u16 {
+        self.expr.height
     }
 
     /// Whether it names the variable.

@@ -98,7 +98,11 @@ impl<'a> Evaluator<'a, '_> {
         match &operand {
             Value::Optional(None) => Ok(operand),
             Value::Optional(Some(value)) => Ok(optional(value.field(name, self.meter)?)),
-            other => other.field(name, self.meter)?.ok_or_else(|| EvalError::NoSuchKey(name.to_owned())),
+            other => {
+                let value = other.field(name, self.meter)?.ok_or_else(|| EvalError::NoSuchKey(name.to_owned()))?;
+                self.meter.work(decoded(&value))?;
+                Ok(value)
+            }
         }
     }
 
@@ -169,6 +173,7 @@ impl<'a> Evaluator<'a, '_> {
         for arg in &call.args {
             args.push(self.eval(arg)?);
         }
+        self.meter.work(charge::text_of(&args))?;
         self.meter.spend(charge::of_call(&call.function, call.target.is_some(), &args))?;
         if let Some(result) = operators::call(&call.function, &args, self.meter) {
             return result;
@@ -349,6 +354,7 @@ impl<'a> Evaluator<'a, '_> {
                 break;
             }
             let (first, second) = item(index, it.var2.is_some())?;
+            self.meter.work(decoded(&first) + decoded(&second))?;
             self.locals.push((&it.var, first));
             if let Some(name) = &it.var2 {
                 self.locals.push((name, second));
@@ -382,6 +388,14 @@ fn quantifier(it: &Comprehension) -> Option<bool> {
             _ => None,
         },
         _ => None,
+    }
+}
+
+/// What reading a value out of an object took, where that is more than a look: octets are decoded each time.
+fn decoded(value: &Value<'_>) -> u64 {
+    match value {
+        Value::Bytes(bytes) => (bytes.len() / 64) as u64,
+        _ => 0,
     }
 }
 

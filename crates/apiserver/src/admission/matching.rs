@@ -84,7 +84,7 @@ impl Rule {
             _ => true,
         };
         in_scope
-            && any(&self.operations, request.operation.as_str())
+            && any(&self.operations, request.operation.name())
             && any(&self.groups, &row.gvk.group)
             && any(&self.versions, &row.gvk.version)
             && self.resources.iter().any(|pattern| {
@@ -192,7 +192,8 @@ fn find_row(request: &Request<'_>) -> Arc<Resource> {
     let gvk = &request.row.gvk;
     let rows = request.cx.registry().rows();
     let found = rows.find(&gvk.group, &gvk.version, &request.row.plural).cloned();
-    found.unwrap_or_else(|| Arc::new(request.row.clone()))
+    let own: &Resource = request.row;
+    found.unwrap_or_else(|| Arc::new(own.clone()))
 }
 
 fn matched(request: &Request<'_>, row: Arc<Resource>) -> Matched {

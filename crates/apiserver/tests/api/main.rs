@@ -8,6 +8,7 @@ mod lifecycle;
 mod lists;
 mod patches;
 mod pods;
+mod policies;
 mod protobuf;
 mod services;
 mod streams;

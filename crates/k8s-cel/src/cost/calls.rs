@@ -14,6 +14,9 @@ pub(super) struct Estimate {
 /// The longest pattern behind a named format (upstream: `MaxNameFormatRegexSize`).
 const FORMAT_REGEX: f64 = 128.0;
 
+/// The longest text of a number, a bool or a time.
+const SCALAR_TEXT: u64 = 40;
+
 const ONE: Range = Range::exactly(1);
 
 /// An estimate of a call whose result has no size of interest.
@@ -200,6 +203,10 @@ impl<'c> Coster<'c> {
             }
             ("string", None) if takes(&Type::Bytes) => {
                 sized(first.scale(TRAVERSAL), Range { min: first.min / 4, max: first.max })
+            }
+            // Upstream knows no size here, and hence refuses to concatenate what its documentation does.
+            ("string", None) if overload.args.first().is_some_and(Type::is_scalar) => {
+                sized(ONE, Range { min: 1, max: SCALAR_TEXT })
             }
             ("strings.quote", None) => {
                 let max = first.max.saturating_mul(2).saturating_add(2);

@@ -4,6 +4,17 @@
 use crate::cost::{LIST, REGEX, Range, TRAVERSAL, is_accessor, selector};
 use crate::value::Value;
 
+/// How much text the arguments of a call are, in pieces that are looked at as fast as one item: every function may look
+/// at all of it, whatever it costs.
+pub(super) fn text_of(args: &[Value<'_>]) -> u64 {
+    let length = |arg: &Value<'_>| match arg {
+        Value::String(text) => text.len(),
+        Value::Bytes(bytes) => bytes.len(),
+        _ => 0,
+    };
+    (args.iter().map(length).sum::<usize>() / 64) as u64
+}
+
 /// The cost of a call, its arguments' own cost aside; the first argument is the receiver where there is one.
 pub(super) fn of_call(function: &str, is_member: bool, args: &[Value<'_>]) -> u64 {
     let size = |index: usize| args.get(index).map_or(1, Value::size);
@@ -13,7 +24,7 @@ pub(super) fn of_call(function: &str, is_member: bool, args: &[Value<'_>]) -> u6
         function if is_accessor(function) => 1,
         "fieldSelector" | "labelSelector" => selector(Range::exactly(size(1))).max,
         "isSorted" | "sum" | "max" | "min" | "indexOf" | "lastIndexOf" | "includes" => {
-            args.first().map_or(1, |arg| visit(arg, 4))
+            args.first().map_or(1, |arg| visit(arg, &mut VISIT_LIMIT.clone()))
         }
         "url" | "lowerAscii" | "upperAscii" | "substring" | "trim" | "jsonpatch.escapeKey" => traversal(0),
         "replace" | "split" | "ip.isCanonical" => scale(size(0), 2.0 * TRAVERSAL),
@@ -62,7 +73,7 @@ fn of_language(function: &str, args: &[Value<'_>]) -> u64 {
         | ("string", Some(Value::Bytes(_))) => scale(size(0), TRAVERSAL),
         ("@in", _) if matches!(args.get(1), Some(Value::List(_))) => size(1),
         ("_<_" | "_<=_" | "_>_" | "_>=_", Some(Value::String(_) | Value::Bytes(_))) | ("_==_" | "_!=_", _) => {
-            scale(size(0).min(size(1)), TRAVERSAL)
+            args.first().zip(args.get(1)).map_or(1, |(left, right)| scale(smaller_size(left, right), TRAVERSAL))
         }
         ("_+_", Some(Value::String(_) | Value::Bytes(_))) => scale(size(0).saturating_add(size(1)), TRAVERSAL),
         ("contains", _) => scale(size(0), TRAVERSAL).saturating_mul(scale(size(1), TRAVERSAL)),
@@ -97,14 +108,38 @@ fn joined_size(args: &[Value<'_>]) -> u64 {
     items.saturating_add(separator.saturating_mul((list.len() as u64).saturating_sub(1)))
 }
 
-/// Looking at a value as a whole, some levels deep.
-fn visit(value: &Value<'_>, levels: u8) -> u64 {
+/// How many parts of a value are looked at to tell its cost, which is above any limit then.
+const VISIT_LIMIT: u64 = 2 * crate::budget::PER_CALL_LIMIT;
+
+/// Looking at a value as a whole.
+fn visit(value: &Value<'_>, left: &mut u64) -> u64 {
+    *left = left.saturating_sub(1);
+    if *left == 0 {
+        return 1;
+    }
     match value {
         Value::String(_) | Value::Bytes(_) => (value.size() as f64 * TRAVERSAL) as u64,
-        Value::List(list) if levels > 0 => {
-            list.iter().filter_map(Result::ok).map(|item| visit(&item, levels - 1).max(1)).sum()
+        Value::List(list) => list.iter().filter_map(Result::ok).map(|item| visit(&item, left)).sum(),
+        Value::Map(map) => {
+            let entries = map.keys().into_iter().map(|key| key.to_value());
+            entries.map(|key| visit(&key, left) + map.get(&key).ok().flatten().map_or(0, |value| visit(&value, left))).sum()
         }
-        Value::List(_) | Value::Map(_) => value.size().max(1),
         _ => 1,
+    }
+}
+
+/// The size of the smaller of two values, without counting the characters of the larger one.
+fn smaller_size<'a>(left: &Value<'a>, right: &Value<'a>) -> u64 {
+    match (left, right) {
+        (Value::String(left), Value::String(right)) => {
+            let (short, long) = if left.len() <= right.len() { (left, right) } else { (right, left) };
+            let count = short.chars().count();
+            long.chars().take(count).count() as u64
+        }
+        (Value::String(text), other) | (other, Value::String(text)) => {
+            let size = usize::try_from(other.size()).unwrap_or(usize::MAX);
+            text.chars().take(size).count() as u64
+        }
+        (left, right) => left.size().min(right.size()),
     }
 }

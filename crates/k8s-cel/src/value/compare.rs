@@ -170,6 +170,7 @@ fn maps_equal<'a>(left: &Map<'a>, right: &Map<'a>, meter: &mut Meter) -> Result<
     if left.len() != right.len() {
         return Ok(false);
     }
+    meter.work(left.len() as u64)?;
     for key in left.keys() {
         let key = key.to_value();
         let (Some(left), Some(right)) = (left.get(&key)?, right.get(&key)?) else { return Ok(false) };
