@@ -42,6 +42,7 @@ pub mod runtime_class;
 pub mod service_account;
 pub mod storage_protection;
 pub mod taint_nodes_by_condition;
+pub mod webhook;
 
 pub use config::{Config, ConfigError};
 use reinvocation::Reinvocation;

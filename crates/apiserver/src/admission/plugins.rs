@@ -12,7 +12,7 @@ use super::{
     default_toleration_seconds, deny_service_external_ips, event_rate_limit, extended_resource_toleration,
     limit_ranger, namespace_auto_provision, namespace_exists, namespace_lifecycle, node_restriction,
     owner_references_permission, pod_security, pod_topology_labels, priority, pvc_resize, resource_quota,
-    runtime_class, service_account, storage_protection, taint_nodes_by_condition,
+    runtime_class, service_account, storage_protection, taint_nodes_by_condition, webhook,
 };
 
 /// What a plugin is made of.
@@ -75,7 +75,9 @@ static ORDER: &[Place] = &[
     on("PodTopologyLabels", |_| Ok(Box::new(pod_topology_labels::PodTopologyLabels))),
     given(OTHERS),
     given("MutatingAdmissionPolicy"),
+    on("MutatingAdmissionWebhook", |parts| Ok(Box::new(webhook::MutatingAdmissionWebhook::new(parts.store)))),
     given("ValidatingAdmissionPolicy"),
+    on("ValidatingAdmissionWebhook", |parts| Ok(Box::new(webhook::ValidatingAdmissionWebhook::new(parts.store)))),
     on("ResourceQuota", |parts| Ok(Box::new(resource_quota::ResourceQuota::new(parts.store, parts.config)?))),
 ];
 

@@ -10,3 +10,4 @@ mod pods;
 mod services;
 mod streams;
 mod watches;
+mod webhooks;
