@@ -8,7 +8,7 @@ use component_base::health::Health;
 use component_base::metrics::Metrics;
 use store::RangeRequest;
 
-use crate::admission::Chain;
+use crate::admission::{Chain, policy};
 use crate::allocation::Allocators;
 use crate::authenticator::Authenticator;
 use crate::authorizer::Authorizer;
@@ -78,8 +78,10 @@ impl ApiServer {
     pub async fn build(config: Config, deps: Deps) -> Result<Arc<Self>, BuildError> {
         let mut handlers = deps.handlers;
         handlers.extend(special::built_in());
+        let mut plugins = deps.plugins;
+        plugins.extend(policy::plugins(&deps.store, &deps.metrics));
         let kubelets = config.kubelet.as_ref().map(KubeletClient::new).transpose()?;
-        let admission = Chain::build(&config.admission, &deps.store, deps.plugins)?;
+        let admission = Chain::build(&config.admission, &deps.store, plugins)?;
         let server = Arc::new(Self {
             allocators: Allocators::new(config.service_cidr, config.node_ports.clone()),
             registry: Registry::new(deps.store, deps.rows),

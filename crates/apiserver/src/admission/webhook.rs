@@ -2,7 +2,7 @@
 //! (upstream: apiserver/pkg/admission/plugin/webhook).
 //!
 //! ```text
-//! hooks (as new as the store) > matching (rules, selectors, conditions) > review > client > answer
+//! hooks (as new as the store) > matched (rules, selectors, conditions) > review > client > answer
 //! ```
 //!
 //! Configurations are parsed when they change. Mutating hooks are called one after another, each with what the one
@@ -11,13 +11,12 @@
 
 use apimachinery::StatusError;
 
-use super::Request;
+use super::{Request, matching};
 
-pub mod conditions;
 pub mod hooks;
 
 mod client;
-mod matching;
+mod matched;
 mod review;
 mod view;
 
@@ -31,12 +30,8 @@ pub use validating::ValidatingAdmissionWebhook;
 /// Whether no webhook gets to see the request (upstream: `IsExemptAdmissionConfigurationResource`,
 /// `excludedAdmissionResources`).
 fn is_exempt(request: &Request<'_>) -> bool {
-    let (group, kind) = (request.row.gvk.group.as_str(), request.row.gvk.kind.as_str());
-    match group {
-        "admissionregistration.k8s.io" => kind.ends_with("WebhookConfiguration") || kind.contains("AdmissionPolicy"),
-        "authentication.k8s.io" | "authorization.k8s.io" => true,
-        _ => false,
-    }
+    let group = request.row.gvk.group.as_str();
+    matching::is_exempt(request.row) || matches!(group, "authentication.k8s.io" | "authorization.k8s.io")
 }
 
 /// What came of a call.

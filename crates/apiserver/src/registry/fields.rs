@@ -81,6 +81,36 @@ pub fn apply(
     apply::apply(&writer, live, applied, force).map_err(|error| error.to_status())
 }
 
+/// The live object of a kind with the applied fields in it, whoever owned them; the owners that it then names are not
+/// of interest.
+pub fn merge(
+    cx: &Cx,
+    kind: &apimachinery::GroupVersionKind,
+    live: &Object,
+    applied: &Object,
+) -> Result<Object, StatusError> {
+    let root = SCHEMAS.of(kind).ok_or_else(|| {
+        let kind = &kind.kind;
+        StatusError::unavailable(format!(
+            "Resource kind {kind} not found. There can be a delay between when CustomResourceDefinitions are created and \
+             when they are available."
+        ))
+    })?;
+    let api_version = kind.api_version();
+    let writer = Writer {
+        schema: &SCHEMAS.set,
+        root,
+        manager: "admission-policy",
+        api_version: &api_version,
+        subresource: "",
+        now: cx.now,
+        reset_fields: None,
+    };
+    let mut live = live.clone();
+    live.metadata_mut().remove("managedFields");
+    apply::apply(&writer, Some(&live), applied, true).map_err(|error| error.to_status())
+}
+
 /// Whether two `managedFields` say the same but for the times.
 pub fn same_owners(new: &Value, old: Option<&Value>) -> bool {
     let (Some(new), Some(old)) = (new.as_array(), old.and_then(Value::as_array)) else { return false };

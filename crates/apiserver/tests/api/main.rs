@@ -7,6 +7,7 @@ mod lifecycle;
 mod lists;
 mod patches;
 mod pods;
+mod policies;
 mod services;
 mod streams;
 mod watches;

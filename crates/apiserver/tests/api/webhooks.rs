@@ -339,3 +339,19 @@ async fn a_silent_webhook_is_given_its_time_and_no_more() {
     );
     assert_eq!(make(&cluster, "a").await.line(), expected);
 }
+
+#[tokio::test]
+async fn conditions_narrow_down_what_is_asked() {
+    let cluster = Cluster::new().await;
+    let hook = Hook::start(|_| json!({"allowed": false})).await;
+    let with = |expression: &str| {
+        let condition = json!({"name": "by-name", "expression": expression});
+        hook.webhook(json!({"matchConditions": [condition]}))
+    };
+    configure(&cluster, VALIDATING, "v", &[with("object.metadata.name != 'free'")]).await;
+    assert_eq!(make(&cluster, "free").await.code, 201);
+    assert_eq!(make(&cluster, "bound").await.code, 400);
+    let broken = json!({"metadata": {"name": "w"}, "webhooks": [with("object.metadata.")]});
+    let refused = cluster.post(VALIDATING, broken).await;
+    assert_eq!(refused.code, 422, "{}", refused.line());
+}

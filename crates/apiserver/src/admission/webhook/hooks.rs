@@ -7,14 +7,14 @@ use std::time::Duration;
 
 use apimachinery::Object;
 use apimachinery::json::Read;
-use apimachinery::labels::Selector;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
 use store::Entry;
 
 use super::client::Client;
-use super::conditions::{self, Conditions};
+use crate::admission::matching::Criteria;
+use crate::admission::policy::conditions::MatchConditions;
 use crate::authorization::follow::Projection;
 
 /// What happens when a webhook cannot be asked.
@@ -44,16 +44,6 @@ pub enum Target {
     },
 }
 
-/// A rule: which requests.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Rule {
-    pub(super) operations: Vec<String>,
-    pub(super) groups: Vec<String>,
-    pub(super) versions: Vec<String>,
-    pub(super) resources: Vec<String>,
-    pub(super) scope: String,
-}
-
 /// One webhook.
 #[derive(Debug)]
 pub struct Hook {
@@ -63,11 +53,9 @@ pub struct Hook {
     pub configuration: String,
     /// What tells it from all others, over changes of its configuration.
     pub uid: String,
-    pub(super) rules: Vec<Rule>,
-    pub(super) equivalent: bool,
-    pub(super) namespace_selector: Result<Selector, String>,
-    pub(super) object_selector: Result<Selector, String>,
-    pub(super) conditions: Option<Arc<dyn Conditions>>,
+    /// Which requests, or why that cannot be told.
+    pub(super) criteria: Result<Criteria, String>,
+    pub(super) conditions: MatchConditions,
     pub(super) side_effects: bool,
     pub(super) failure_policy: FailurePolicy,
     pub(super) reinvoked: bool,
@@ -126,26 +114,17 @@ impl Hook {
     /// Reads a webhook of a configuration; the number tells those of the same name apart.
     fn parse(configuration: &str, number: usize, webhook: &Value) -> Self {
         let name = webhook.text("name").to_owned();
-        let selector =
-            |field: &str| Selector::from_label_selector(webhook.value(field)).map_err(|error| error.to_string());
-        let rule = |rule: &Value| Rule {
-            operations: texts(rule, "operations"),
-            groups: texts(rule, "apiGroups"),
-            versions: texts(rule, "apiVersions"),
-            resources: texts(rule, "resources"),
-            scope: rule.text("scope").to_owned(),
-        };
         let failure_policy =
             if webhook.text("failurePolicy") == "Ignore" { FailurePolicy::Ignore } else { FailurePolicy::Fail };
         let seconds = webhook.int("timeoutSeconds").and_then(|seconds| u64::try_from(seconds).ok()).unwrap_or(10);
         Self {
             uid: format!("{configuration}/{name}/{number}"),
             configuration: configuration.to_owned(),
-            rules: webhook.list("rules").iter().map(rule).collect(),
-            equivalent: webhook.text("matchPolicy") != "Exact",
-            namespace_selector: selector("namespaceSelector"),
-            object_selector: selector("objectSelector"),
-            conditions: conditions::compile(webhook.list("matchConditions"), failure_policy),
+            criteria: Criteria::of_webhook(webhook).map_err(|error| error.to_string()),
+            conditions: MatchConditions::compile(
+                webhook.value("matchConditions"),
+                failure_policy == FailurePolicy::Fail,
+            ),
             side_effects: !matches!(webhook.text("sideEffects"), "None" | "NoneOnDryRun"),
             failure_policy,
             reinvoked: webhook.text("reinvocationPolicy") == "IfNeeded",

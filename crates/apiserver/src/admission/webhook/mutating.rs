@@ -13,7 +13,7 @@ use store::Store;
 
 use super::call::call;
 use super::hooks::{FailurePolicy, Hook, Hooks};
-use super::matching::matched;
+use super::matched::matched;
 use super::review::Answer;
 use super::view::View;
 use super::{CallError, is_exempt};

@@ -9,7 +9,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value, json};
 
-use super::matching::namespace_of;
+use super::matched::namespace_of;
 use super::view::View;
 use crate::admission::{Operation, Request};
 

@@ -10,7 +10,7 @@ use store::Store;
 
 use super::call::call;
 use super::hooks::{FailurePolicy, Hook, Hooks};
-use super::matching::matched;
+use super::matched::matched;
 use super::view::View;
 use super::{CallError, is_exempt};
 use crate::admission::{Plugin, Request};

@@ -1,0 +1,94 @@
+//! [`MatchConditions`]: expressions that narrow down which requests a webhook or a policy is about
+//! (upstream: apiserver/pkg/admission/plugin/webhook/matchconditions/matcher.go).
+
+use k8s_cel::{Budget, Environment, Type, Value as CelValue, Variables};
+use serde_json::Value;
+
+use super::activation::Input;
+use super::definition::{items, text};
+use super::environment;
+use super::expression::{Expression, Failure};
+use crate::admission::Request;
+use crate::admission::matching::Matched;
+
+/// See the module.
+#[derive(Debug, Default)]
+pub struct MatchConditions {
+    conditions: Vec<(String, Expression)>,
+    fails: bool,
+}
+
+/// What the conditions say of a request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Judgement {
+    /// It is meant.
+    Matches,
+    /// It is not: by this condition, or by one that failed where failures are ignored.
+    Excluded(Option<String>),
+    /// It cannot be told, and whoever cannot tell must refuse.
+    Failed(String),
+}
+
+impl MatchConditions {
+    /// Compiles the `matchConditions` of a webhook; `fails`: whether its failure policy is Fail.
+    pub fn compile(list: Option<&Value>, fails: bool) -> Self {
+        match list.and_then(Value::as_array).filter(|list| !list.is_empty()) {
+            Some(_) => Self::compile_in(&environment::of_conditions(), list, fails),
+            None => Self { conditions: Vec::new(), fails },
+        }
+    }
+
+    pub(super) fn compile_in(environment: &Environment, list: Option<&Value>, fails: bool) -> Self {
+        let holder = serde_json::json!({ "list": list });
+        let conditions = items(&holder, "list").map(|condition| {
+            let expression = Expression::compile(environment, text(condition, "expression"), &[Type::Bool]);
+            (text(condition, "name").to_owned(), expression)
+        });
+        Self { conditions: conditions.collect(), fails }
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.conditions.is_empty()
+    }
+
+    /// The expressions with their fields, as `matchConditions[0].expression`.
+    pub fn expressions(&self) -> Vec<(String, &Expression)> {
+        let all = self.conditions.iter().enumerate();
+        all.map(|(index, (_, expression))| (format!("matchConditions[{index}].expression"), expression)).collect()
+    }
+
+    /// Judges a request that a webhook's rules matched.
+    pub fn judge(&self, request: &Request<'_>, matched: &Matched) -> Judgement {
+        if self.is_empty() {
+            return Judgement::Matches;
+        }
+        let input = Input::of(request, matched, None, None);
+        self.evaluate(&input.variables())
+    }
+
+    pub(super) fn evaluate<'a>(&'a self, variables: &Variables<'a>) -> Judgement {
+        let mut budget = Budget::for_match_conditions();
+        let mut failures = Vec::new();
+        for (name, expression) in &self.conditions {
+            match expression.evaluate(variables, &mut budget) {
+                Ok(CelValue::Bool(true)) => {}
+                Ok(_) => return Judgement::Excluded(Some(name.clone())),
+                Err(failure @ Failure::OutOfBudget) => {
+                    failures.push(failure.to_string());
+                    break;
+                }
+                Err(failure) => failures.push(failure.to_string()),
+            }
+        }
+        if failures.is_empty() {
+            return Judgement::Matches;
+        }
+        if !self.fails {
+            return Judgement::Excluded(None);
+        }
+        failures.dedup();
+        let words = if failures.len() == 1 { failures.remove(0) } else { format!("[{}]", failures.join(", ")) };
+        Judgement::Failed(words)
+    }
+}
