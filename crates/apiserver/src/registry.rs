@@ -7,7 +7,7 @@
 //! [`Registry`] knows the rows and the store; [`Cx`] is one request on its way. Read [`list`] and [`watch`] for how
 //! canonical bytes are served without decoding, [`create`] and [`update`] for the write path.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use api::Resource;
@@ -155,6 +155,8 @@ pub struct Cx {
     pub now: Timestamp,
     /// Warnings for the client, sent as headers with the answer.
     pub warnings: Mutex<Vec<String>>,
+    /// What plugins have to say in the audit log.
+    pub audit_annotations: Mutex<BTreeMap<String, String>>,
 }
 
 impl Cx {
@@ -179,6 +181,7 @@ impl Cx {
             user: crate::server::own_identity(),
             now: component_base::now(),
             warnings: Mutex::default(),
+            audit_annotations: Mutex::default(),
         }
     }
 

@@ -65,6 +65,9 @@ pub enum BuildError {
         #[source]
         cause: StatusError,
     },
+    /// The configuration of admission is no good.
+    #[error(transparent)]
+    Admission(#[from] crate::admission::ConfigError),
     /// The certificates for the kubelets are no good.
     #[error("set up the way to the kubelets: {0}")]
     Kubelet(#[from] crate::kubelet_client::KubeletClientError),
@@ -76,10 +79,11 @@ impl ApiServer {
         let mut handlers = deps.handlers;
         handlers.extend(special::built_in());
         let kubelets = config.kubelet.as_ref().map(KubeletClient::new).transpose()?;
+        let admission = Chain::build(&config.admission, &deps.store, deps.plugins)?;
         let server = Arc::new(Self {
             allocators: Allocators::new(config.service_cidr, config.node_ports.clone()),
             registry: Registry::new(deps.store, deps.rows),
-            admission: Chain::built_in(deps.plugins),
+            admission,
             handlers,
             discovery: Discovery::default(),
             openapi: Documents::default(),

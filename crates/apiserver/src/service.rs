@@ -102,6 +102,7 @@ async fn chain(
         headers: parts.headers.clone(),
         now: component_base::now(),
         warnings: Mutex::default(),
+        audit_annotations: Mutex::default(),
         info,
         row,
         query,

@@ -42,11 +42,11 @@ enum Asked {
     Patch(patch::Patch),
 }
 
-fn kind() -> GroupVersionKind {
+pub(crate) fn kind() -> GroupVersionKind {
     GroupVersionKind::new("autoscaling", "v1", "Scale")
 }
 
-fn scale_of(paths: &Scale, object: &Object) -> Object {
+pub(crate) fn scale_of(paths: &Scale, object: &Object) -> Object {
     let number = |path: &str| at(object, path).and_then(Value::as_i64).unwrap_or(0);
     let mut metadata = json!({ "name": object.name() });
     for field in ["namespace", "uid", "resourceVersion", "creationTimestamp"] {
@@ -83,7 +83,7 @@ fn selector_text(selector: &Value) -> String {
     }
 }
 
-fn with_replicas(paths: &Scale, old: &Object, scale: &Object) -> Result<Object, StatusError> {
+pub(crate) fn with_replicas(paths: &Scale, old: &Object, scale: &Object) -> Result<Object, StatusError> {
     let replicas = scale.at(&["spec", "replicas"]).and_then(Value::as_i64).unwrap_or(0);
     if replicas < 0 {
         let path = apimachinery::field::Path::new("spec").child("replicas");
