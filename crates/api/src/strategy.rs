@@ -32,9 +32,10 @@ mod service;
 mod stateful_set;
 mod storage;
 mod volume;
+mod webhooks;
 mod workload;
 
-pub(crate) use admission::{Policy, PolicyBinding, WebhookConfiguration};
+pub(crate) use admission::{Policy, PolicyBinding};
 pub(crate) use autoscaling::HorizontalPodAutoscaler;
 pub(crate) use certificates::{CertificateSigningRequest, TrustBundle};
 pub(crate) use config_map::ConfigMap;
@@ -63,6 +64,7 @@ pub(crate) use service::Service;
 pub(crate) use stateful_set::StatefulSet;
 pub(crate) use storage::{CsiDriver, StorageClass};
 pub(crate) use volume::{PersistentVolume, PersistentVolumeClaim};
+pub(crate) use webhooks::WebhookConfiguration;
 pub(crate) use workload::PodTemplate;
 
 #[cfg(test)]

@@ -61,8 +61,8 @@ pub enum Operation {
 }
 
 impl Operation {
-    /// The operation as rules and reviews name it.
-    pub fn name(self) -> &'static str {
+    /// The name in rules and reviews.
+    pub fn as_str(self) -> &'static str {
         match self {
             Self::Create => "CREATE",
             Self::Update => "UPDATE",
@@ -74,7 +74,7 @@ impl Operation {
 
 impl std::fmt::Display for Operation {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(self.name())
+        f.write_str(self.as_str())
     }
 }
 
@@ -83,7 +83,7 @@ pub struct Request<'a> {
     /// The request it belongs to.
     pub cx: &'a Cx,
     /// The kind.
-    pub row: &'a Arc<Resource>,
+    pub row: &'a Resource,
     /// What happens.
     pub operation: Operation,
     /// The namespace, or empty.

@@ -24,10 +24,12 @@ pub mod node_lifecycle;
 pub mod owners;
 pub mod pod_gc;
 pub mod replicaset;
+pub mod resource_quota;
 pub mod root_ca_publisher;
 pub mod service_account;
 pub mod service_endpoints;
 pub mod statefulset;
+pub mod storage_protection;
 pub mod template_hash;
 pub mod ttl_after_finished;
 

@@ -84,7 +84,13 @@ static BASELINE: &[Check] = &[
     check("seccompProfile_baseline", &[(0, profiles::seccomp_annotations), (19, profiles::seccomp_baseline)]),
     check(
         "sysctls",
-        &[(0, host::sysctls_1_0), (27, host::sysctls_1_27), (29, host::sysctls_1_29), (32, host::sysctls_1_32), (37, host::sysctls_1_37)],
+        &[
+            (0, host::sysctls_1_0),
+            (27, host::sysctls_1_27),
+            (29, host::sysctls_1_29),
+            (32, host::sysctls_1_32),
+            (37, host::sysctls_1_37),
+        ],
     ),
     check("windowsHostProcess", &[(0, host::windows_host_process)]),
 ];

@@ -198,7 +198,10 @@ mod tests {
         for (labels, expected) in [
             (&[][..], "privileged:latest privileged:latest privileged:latest"),
             (&[("enforce", "baseline")], "baseline:latest privileged:latest baseline:latest"),
-            (&[("enforce", "baseline"), ("enforce-version", "v1.20")], "baseline:v1.20 privileged:latest baseline:v1.20"),
+            (
+                &[("enforce", "baseline"), ("enforce-version", "v1.20")],
+                "baseline:v1.20 privileged:latest baseline:v1.20",
+            ),
             (&[("enforce", "baseline"), ("warn", "restricted")], "baseline:latest privileged:latest restricted:latest"),
             (&[("enforce", "restricted"), ("warn", "baseline")], "restricted:latest privileged:latest baseline:latest"),
             (
@@ -220,7 +223,9 @@ mod tests {
 
     #[test]
     fn versions_are_plain() {
-        for (text, is_valid) in [("latest", true), ("v1.0", true), ("v1.37", true), ("v1.01", false), ("v1.", false), ("1.2", false)] {
+        for (text, is_valid) in
+            [("latest", true), ("v1.0", true), ("v1.37", true), ("v1.01", false), ("v1.", false), ("1.2", false)]
+        {
             assert_eq!(Version::parse(text).is_some(), is_valid, "{text}");
         }
     }

@@ -54,7 +54,6 @@ pub fn warnings(
     pods: Vec<Object>,
     is_exempt: impl Fn(&Pod<'_>) -> bool,
 ) -> Vec<String> {
-    let as_pod = |object| pod_of("", "pods", object);
     let pods: Vec<Object> = pods.into_iter().filter(|pod| !as_pod(pod).is_some_and(|pod| is_exempt(&pod))).collect();
     let (first, further) = one_a_controller(&pods);
     let total = pods.len();
@@ -94,6 +93,10 @@ pub fn warnings(
     warnings
 }
 
+fn as_pod(object: &Object) -> Option<Pod<'_>> {
+    pod_of("", "pods", object)
+}
+
 /// The first pod of each controller and those of none; then the others.
 fn one_a_controller(pods: &[Object]) -> (Vec<&Object>, Vec<&Object>) {
     let mut seen = HashSet::new();
@@ -131,7 +134,8 @@ mod tests {
         let pod = |image: &str| object(json!({"spec": {"containers": [{"image": image}]}}));
         assert!(!is_significant_update(&pod("a"), &pod("a")));
         assert!(is_significant_update(&pod("b"), &pod("a")));
-        let debugged = object(json!({"spec": {"containers": [{"image": "a"}], "ephemeralContainers": [{"name": "d"}]}}));
+        let debugged =
+            object(json!({"spec": {"containers": [{"image": "a"}], "ephemeralContainers": [{"name": "d"}]}}));
         assert!(is_significant_update(&debugged, &pod("a")));
         assert!(!is_significant_update(&debugged, &debugged));
     }

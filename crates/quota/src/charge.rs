@@ -78,13 +78,15 @@ pub fn charge(
         covered.scopes.extend(scopes.map(|scope| scope.scope_name));
         let hard = status(quota, "hard");
         if evaluator.matches(quota, &hard, item.object) {
-            let names: Vec<&str> = hard.0.keys().map(String::as_str).filter(|name| evaluator.counts_for(name)).collect();
+            let names: Vec<&str> =
+                hard.0.keys().map(String::as_str).filter(|name| evaluator.counts_for(name)).collect();
             check_known(&evaluator, quota, &names, item.object)?;
             covered.names.extend(names.into_iter().map(str::to_owned));
             interesting.push((index, quota, hard));
         }
     }
-    let negative: Vec<&str> = usage.0.iter().filter(|(_, amount)| amount.is_negative()).map(|(name, _)| &**name).collect();
+    let negative: Vec<&str> =
+        usage.0.iter().filter(|(_, amount)| amount.is_negative()).map(|(name, _)| &**name).collect();
     if !negative.is_empty() {
         return Err(format!("quota usage is negative for resource(s): {}", negative.join(",")));
     }
@@ -96,7 +98,9 @@ pub fn charge(
         // An update that brings the object into a quota counts whole.
         let was_in = item.old.is_none_or(|old| evaluator.matches(quota, &hard, old));
         let asked = if was_in { &delta } else { &usage };
-        let asked = ResourceList(asked.0.iter().filter(|(_, amount)| !amount.is_zero()).map(|(k, v)| (k.clone(), *v)).collect());
+        let asked = ResourceList(
+            asked.0.iter().filter(|(_, amount)| !amount.is_zero()).map(|(k, v)| (k.clone(), *v)).collect(),
+        );
         if asked.0.is_empty() {
             continue;
         }
@@ -237,7 +241,8 @@ mod tests {
     #[test]
     fn a_pod_fits_or_does_not() {
         let pod = json!({"spec": {"containers": [{"name": "c", "resources": {"requests": {"cpu": "500m"}}}]}});
-        let quotas = |used: &str| [quota(json!({}), json!({"cpu": "1", "pods": "5"}), json!({"cpu": used, "pods": "1"}))];
+        let quotas =
+            |used: &str| [quota(json!({}), json!({"cpu": "1", "pods": "5"}), json!({"cpu": used, "pods": "1"}))];
         assert_eq!(charged(&quotas("0"), "pods", &pod, None), "cpu=500m,pods=2");
         assert_eq!(
             charged(&quotas("600m"), "pods", &pod, None),
@@ -292,7 +297,11 @@ mod tests {
         let limited = LimitedResource {
             resource: "pods".into(),
             match_contains: vec!["cpu".into()],
-            match_scopes: vec![Selector { scope_name: "PriorityClass".into(), operator: "Exists".into(), values: vec![] }],
+            match_scopes: vec![Selector {
+                scope_name: "PriorityClass".into(),
+                operator: "Exists".into(),
+                values: vec![],
+            }],
             ..LimitedResource::default()
         };
         let judge = |pod: Value, quotas: &[Quota]| {
@@ -303,7 +312,8 @@ mod tests {
         };
         let cpu = json!({"spec": {"containers": [{"resources": {"requests": {"cpu": "1"}}}]}});
         assert_eq!(judge(cpu.clone(), &[]).expect_err("refused"), "insufficient quota to consume: cpu,requests.cpu");
-        let both = [quota(json!({}), json!({"cpu": "5", "requests.cpu": "5"}), json!({"cpu": "0", "requests.cpu": "0"}))];
+        let both =
+            [quota(json!({}), json!({"cpu": "5", "requests.cpu": "5"}), json!({"cpu": "0", "requests.cpu": "0"}))];
         assert_eq!(judge(cpu, &both), Ok(1));
         let class = json!({"spec": {"priorityClassName": "high", "containers": []}});
         let text = "insufficient quota to match these scopes: [{PriorityClass Exists []}]";

@@ -75,8 +75,7 @@ impl Evaluator {
                 let class = |claim: &Object, path: &[&str]| claim.at(path).cloned();
                 let paths: [&[&str]; 2] =
                     [&["status", "currentVolumeAttributesClassName"], &["status", "modifyVolumeStatus"]];
-                part(item.object) != part(old)
-                    || paths.iter().any(|path| class(item.object, path) != class(old, path))
+                part(item.object) != part(old) || paths.iter().any(|path| class(item.object, path) != class(old, path))
             }),
             Self::PersistentVolumeClaims | Self::Services => main,
             Self::Count { .. } => creates && main,
@@ -201,17 +200,51 @@ mod tests {
                 "requests": {"cpu": "1", "nvidia.com/gpu": "2", "hugepages-2Mi": "2Mi"}, "limits": {"memory": "1Gi"},
             }}]}, "status": status})
         };
-        check("", "pods", pod(json!({})), expect!["count/pods=1,cpu=1,hugepages-2Mi=2Mi,limits.memory=1Gi,pods=1,requests.cpu=1,requests.hugepages-2Mi=2Mi,requests.nvidia.com/gpu=2"]);
+        check(
+            "",
+            "pods",
+            pod(json!({})),
+            expect![
+                "count/pods=1,cpu=1,hugepages-2Mi=2Mi,limits.memory=1Gi,pods=1,requests.cpu=1,requests.hugepages-2Mi=2Mi,requests.nvidia.com/gpu=2"
+            ],
+        );
         check("", "pods", pod(json!({"phase": "Succeeded"})), expect!["count/pods=1"]);
         let claim = json!({"spec": {"storageClassName": "gold", "resources": {"requests": {"storage": "1.5"}}}});
-        check("", "persistentvolumeclaims", claim, expect!["count/persistentvolumeclaims=1,gold.storageclass.storage.k8s.io/persistentvolumeclaims=1,gold.storageclass.storage.k8s.io/requests.storage=2,persistentvolumeclaims=1,requests.storage=2"]);
+        check(
+            "",
+            "persistentvolumeclaims",
+            claim,
+            expect![
+                "count/persistentvolumeclaims=1,gold.storageclass.storage.k8s.io/persistentvolumeclaims=1,gold.storageclass.storage.k8s.io/requests.storage=2,persistentvolumeclaims=1,requests.storage=2"
+            ],
+        );
         let service = |kind: &str| json!({"spec": {"type": kind, "ports": [{}, {"nodePort": 30000}]}});
-        check("", "services", service("ClusterIP"), expect!["count/services=1,services=1,services.loadbalancers=0,services.nodeports=0"]);
-        check("", "services", service("NodePort"), expect!["count/services=1,services=1,services.loadbalancers=0,services.nodeports=2"]);
+        check(
+            "",
+            "services",
+            service("ClusterIP"),
+            expect!["count/services=1,services=1,services.loadbalancers=0,services.nodeports=0"],
+        );
+        check(
+            "",
+            "services",
+            service("NodePort"),
+            expect!["count/services=1,services=1,services.loadbalancers=0,services.nodeports=2"],
+        );
         let mut bare = service("LoadBalancer");
-        check("", "services", bare.clone(), expect!["count/services=1,services=1,services.loadbalancers=1,services.nodeports=2"]);
+        check(
+            "",
+            "services",
+            bare.clone(),
+            expect!["count/services=1,services=1,services.loadbalancers=1,services.nodeports=2"],
+        );
         bare["spec"]["allocateLoadBalancerNodePorts"] = false.into();
-        check("", "services", bare, expect!["count/services=1,services=1,services.loadbalancers=1,services.nodeports=1"]);
+        check(
+            "",
+            "services",
+            bare,
+            expect!["count/services=1,services=1,services.loadbalancers=1,services.nodeports=1"],
+        );
         check("", "secrets", json!({}), expect!["count/secrets=1,secrets=1"]);
         check("apps", "deployments", json!({}), expect!["count/deployments.apps=1"]);
     }

@@ -94,9 +94,7 @@ mod tests {
         assert_eq!(error(json!({"containers": [{"imagePullPolicy": "Always"}]})), None);
         assert_eq!(
             error(json!({"containers": [{"imagePullPolicy": "Never"}]})).as_deref(),
-            Some(
-                "spec.containers[0].imagePullPolicy: Unsupported value: \"Never\": supported values: \"Always\""
-            )
+            Some("spec.containers[0].imagePullPolicy: Unsupported value: \"Never\": supported values: \"Always\"")
         );
     }
 }

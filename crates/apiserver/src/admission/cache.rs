@@ -65,9 +65,8 @@ impl Projection for Objects {
 /// The newest of the objects that an annotation marks as default; of equally old ones the first by name
 /// (upstream: pkg/volume/util/storageclass.go `GetDefaultClass`).
 pub(super) fn default_of(objects: Vec<Arc<Object>>, annotations: &[&str]) -> Option<Arc<Object>> {
-    let marked = |object: &Arc<Object>| {
-        object.annotations().any(|(key, value)| annotations.contains(&key) && value == "true")
-    };
+    let marked =
+        |object: &Arc<Object>| object.annotations().any(|(key, value)| annotations.contains(&key) && value == "true");
     let mut defaults: Vec<_> = objects.into_iter().filter(marked).collect();
     defaults.sort_by(|a, b| {
         let newest = b.meta_str("creationTimestamp").cmp(a.meta_str("creationTimestamp"));

@@ -85,7 +85,8 @@ impl Config {
     /// Reads an `AdmissionConfiguration` file and the files that it names, which lie beside it.
     pub fn load(&mut self, path: &Path) -> Result<(), ConfigError> {
         let decode = |cause: String| ConfigError::Decode { path: path.to_owned(), cause };
-        let file: AdmissionConfiguration = serde_json::from_value(read_yaml(path)?).map_err(|e| decode(e.to_string()))?;
+        let file: AdmissionConfiguration =
+            serde_json::from_value(read_yaml(path)?).map_err(|e| decode(e.to_string()))?;
         let versions = ["apiserver.config.k8s.io/v1", "apiserver.config.k8s.io/v1alpha1", "apiserver.k8s.io/v1alpha1"];
         if file.kind != "AdmissionConfiguration" || !versions.contains(&file.api_version.as_str()) {
             let (version, kind) = (&file.api_version, &file.kind);

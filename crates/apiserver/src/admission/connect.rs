@@ -49,7 +49,8 @@ fn options(cx: &Cx) -> Map<String, Value> {
     if !command.is_empty() {
         options.insert("command".into(), command.into());
     }
-    let ports: Vec<Value> = cx.query.all("ports").filter_map(|port| port.parse::<i64>().ok()).map(Value::from).collect();
+    let ports: Vec<Value> =
+        cx.query.all("ports").filter_map(|port| port.parse::<i64>().ok()).map(Value::from).collect();
     if !ports.is_empty() {
         options.insert("ports".into(), ports.into());
     }

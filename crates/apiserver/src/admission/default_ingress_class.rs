@@ -38,8 +38,8 @@ impl Plugin for DefaultIngressClass {
             return Ok(());
         }
         let Some(ingress) = request.object.as_mut() else { return Ok(()) };
-        let names_class = ingress.object("spec").has("ingressClassName")
-            || ingress.annotations().any(|(key, _)| key == LEGACY_CLASS);
+        let names_class =
+            ingress.object("spec").has("ingressClassName") || ingress.annotations().any(|(key, _)| key == LEGACY_CLASS);
         if names_class {
             return Ok(());
         }

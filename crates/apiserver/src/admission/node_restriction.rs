@@ -76,7 +76,7 @@ fn judge_claim(request: &Request<'_>, node: &str) -> Result<(), StatusError> {
         return Err(request.forbidden("may only update PVC status"));
     }
     let (Some(object), Some(old)) = (&request.object, &request.old) else {
-        return Err(request.forbidden(format!("unexpected operation {:?}", request.operation.name())));
+        return Err(request.forbidden(format!("unexpected operation {:?}", request.operation.as_str())));
     };
     let rest = |claim: &apimachinery::Object| {
         let mut claim = claim.clone();

@@ -51,7 +51,9 @@ fn was_blocking(owner: &OwnerReference, old: &[OwnerReference]) -> bool {
 fn judge(request: &Request<'_>, attributes: &Attributes<'_>, what: &str) -> Result<(), StatusError> {
     match request.cx.server.authorizer.authorize(attributes) {
         Decision::Allow => Ok(()),
-        Decision::Deny(reason) | Decision::NoOpinion(reason) => Err(request.forbidden(format!("{what}: {reason}, <nil>"))),
+        Decision::Deny(reason) | Decision::NoOpinion(reason) => {
+            Err(request.forbidden(format!("{what}: {reason}, <nil>")))
+        }
     }
 }
 

@@ -11,8 +11,8 @@ use super::{
     Chain, Config, ConfigError, Plugin, always_pull_images, default_ingress_class, default_storage_class,
     default_toleration_seconds, deny_service_external_ips, event_rate_limit, extended_resource_toleration,
     limit_ranger, namespace_auto_provision, namespace_exists, namespace_lifecycle, node_restriction,
-    owner_references_permission, pod_security, pod_topology_labels, priority, pvc_resize, resource_quota, runtime_class, service_account,
-    storage_protection, taint_nodes_by_condition, webhook,
+    owner_references_permission, pod_security, pod_topology_labels, priority, pvc_resize, resource_quota,
+    runtime_class, service_account, storage_protection, taint_nodes_by_condition, webhook,
 };
 
 /// What a plugin is made of.

@@ -99,8 +99,8 @@ impl PodSecurity {
         if !errors.is_empty() && errors != old_errors {
             return invalid();
         }
-        let relaxed = policy.enforce.version == old_policy.enforce.version
-            && policy.enforce.level <= old_policy.enforce.level;
+        let relaxed =
+            policy.enforce.version == old_policy.enforce.version && policy.enforce.level <= old_policy.enforce.level;
         if policy.enforce == old_policy.enforce || policy.enforce.level == Level::Privileged || relaxed {
             return Ok(());
         }
@@ -123,7 +123,12 @@ impl PodSecurity {
         ));
     }
 
-    async fn warn_of_pods(&self, request: &Request<'_>, namespace: &str, policy: LevelVersion) -> Result<(), StatusError> {
+    async fn warn_of_pods(
+        &self,
+        request: &Request<'_>,
+        namespace: &str,
+        policy: LevelVersion,
+    ) -> Result<(), StatusError> {
         let registry = request.cx.registry();
         let row = registry.row("", "v1", "pods")?;
         let range = RangeRequest { prefix: format!("{}{namespace}/", row.key_prefix()), ..RangeRequest::default() };
@@ -218,8 +223,7 @@ fn defaults(given: &Defaults) -> Result<Policy, ConfigError> {
     let mode = |name: &str, level_text: &str, version: &str| {
         let level = match level_text {
             "" => Level::Privileged,
-            text => Level::parse(text)
-                .ok_or_else(|| invalid(&format!("defaults.{name}"), text, level::LEVEL_ERROR))?,
+            text => Level::parse(text).ok_or_else(|| invalid(&format!("defaults.{name}"), text, level::LEVEL_ERROR))?,
         };
         let version = match version {
             "" => Version::Latest,
@@ -281,8 +285,26 @@ mod tests {
     #[tokio::test]
     async fn the_configuration_is_checked() {
         check(json!({"enforce": "baseline", "enforce-version": "v1.30"}), json!({}), expect!["baseline:v1.30"]);
-        check(json!({"enforce": "strict"}), json!({}), expect![[r#"the configuration of the admission plugin PodSecurity is not valid: defaults.enforce: Invalid value: "strict": must be one of privileged, baseline, restricted"#]]);
-        check(json!({}), json!({"usernames": ["a", "a"]}), expect![[r#"the configuration of the admission plugin PodSecurity is not valid: exemptions.usernames[1]: Duplicate value: "a""#]]);
-        check(json!({"x": 1}), json!({}), expect![[r#"the configuration of the admission plugin PodSecurity is not valid: unknown field `x`, expected one of `enforce`, `enforce-version`, `audit`, `audit-version`, `warn`, `warn-version`"#]]);
+        check(
+            json!({"enforce": "strict"}),
+            json!({}),
+            expect![[
+                r#"the configuration of the admission plugin PodSecurity is not valid: defaults.enforce: Invalid value: "strict": must be one of privileged, baseline, restricted"#
+            ]],
+        );
+        check(
+            json!({}),
+            json!({"usernames": ["a", "a"]}),
+            expect![[
+                r#"the configuration of the admission plugin PodSecurity is not valid: exemptions.usernames[1]: Duplicate value: "a""#
+            ]],
+        );
+        check(
+            json!({"x": 1}),
+            json!({}),
+            expect![[
+                r#"the configuration of the admission plugin PodSecurity is not valid: unknown field `x`, expected one of `enforce`, `enforce-version`, `audit`, `audit-version`, `warn`, `warn-version`"#
+            ]],
+        );
     }
 }

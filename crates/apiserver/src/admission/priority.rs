@@ -57,7 +57,8 @@ impl Plugin for Priority {
 /// An update that does not speak of the priority does not take it away.
 fn keep(request: &mut Request<'_>) {
     let Some(old) = request.old.as_ref().and_then(|old| old.0.get("spec")).and_then(Value::as_object) else { return };
-    let Some(spec) = request.object.as_mut().and_then(|pod| pod.0.get_mut("spec")).and_then(Value::as_object_mut) else {
+    let Some(spec) = request.object.as_mut().and_then(|pod| pod.0.get_mut("spec")).and_then(Value::as_object_mut)
+    else {
         return;
     };
     for field in ["priority", "preemptionPolicy"] {

@@ -134,7 +134,8 @@ fn covers(wide: &Value, narrow: &Value) -> bool {
     if equal(wide, narrow) {
         return true;
     }
-    let key_covered = narrow.text("key") == wide.text("key") || (wide.text("key").is_empty() && operator(wide) == "Exists");
+    let key_covered =
+        narrow.text("key") == wide.text("key") || (wide.text("key").is_empty() && operator(wide) == "Exists");
     let effect_covered = narrow.text("effect") == wide.text("effect") || wide.text("effect").is_empty();
     if !key_covered || !effect_covered {
         return false;
@@ -181,9 +182,12 @@ mod tests {
         }}));
         let mut spec = Map::from_iter([("tolerations".to_owned(), json!([{"key": "kata", "value": "x"}]))]);
         set_scheduling(&class, &mut spec).expect("merged");
-        assert_eq!(Value::Object(spec.clone()), json!({
-            "nodeSelector": {"runtime": "kata"}, "tolerations": [{"key": "kata", "operator": "Exists"}],
-        }));
+        assert_eq!(
+            Value::Object(spec.clone()),
+            json!({
+                "nodeSelector": {"runtime": "kata"}, "tolerations": [{"key": "kata", "operator": "Exists"}],
+            })
+        );
         spec["nodeSelector"]["runtime"] = "runc".into();
         assert_eq!(
             set_scheduling(&class, &mut spec).expect_err("refused"),

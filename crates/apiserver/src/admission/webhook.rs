@@ -33,9 +33,7 @@ pub use validating::ValidatingAdmissionWebhook;
 fn is_exempt(request: &Request<'_>) -> bool {
     let (group, kind) = (request.row.gvk.group.as_str(), request.row.gvk.kind.as_str());
     match group {
-        "admissionregistration.k8s.io" => {
-            kind.ends_with("WebhookConfiguration") || kind.contains("AdmissionPolicy")
-        }
+        "admissionregistration.k8s.io" => kind.ends_with("WebhookConfiguration") || kind.contains("AdmissionPolicy"),
         "authentication.k8s.io" | "authorization.k8s.io" => true,
         _ => false,
     }

@@ -1,5 +1,6 @@
 //! The API server's behaviour, driven in process through its service.
 
+mod admission;
 mod discovery;
 mod harness;
 mod lifecycle;
@@ -9,3 +10,4 @@ mod pods;
 mod services;
 mod streams;
 mod watches;
+mod webhooks;

@@ -24,6 +24,7 @@ use serde_json::json;
 use store::Embedded;
 
 use super::{Settings, listeners};
+use crate::cli::ServerArgs;
 
 /// Who issues service account tokens, and for whom they are by default (upstream: kubeadm's `--service-account-issuer`).
 const ISSUER: &str = "https://kubernetes.default.svc.cluster.local";
@@ -75,6 +76,7 @@ async fn serve(settings: &Settings, health: &Health, scope: &Scope) -> anyhow::R
     let access = Access::new(ISSUER, key, store.clone());
     access.start(scope).await.context("write the default roles")?;
     let config = apiserver::Config {
+        admission: admission(args)?,
         service_cidr: args.service_cidr,
         advertise_addresses: vec![settings.node_ip],
         secure_port: args.https_listen_port,
@@ -102,6 +104,19 @@ async fn serve(settings: &Settings, health: &Health, scope: &Scope) -> anyhow::R
     let tls = apiserver::serve::tls_config(&serving.cert_pem, &serving.key_pem, &ca_pem)?;
     apiserver::serve::serve(&service, listeners, &Arc::new(ArcSwap::from_pointee(tls)), scope);
     Ok(service)
+}
+
+/// What the command line says about admission.
+fn admission(args: &ServerArgs) -> anyhow::Result<apiserver::admission::Config> {
+    let mut config = apiserver::admission::Config {
+        enable_admission_plugins: args.enable_admission_plugins.clone(),
+        disable_admission_plugins: args.disable_admission_plugins.clone(),
+        ..apiserver::admission::Config::default()
+    };
+    if let Some(path) = &args.admission_control_config_file {
+        config.load(path).context("read --admission-control-config-file")?;
+    }
+    Ok(config)
 }
 
 fn start_scheduler(plane: &ControlPlane, informers: &Informers, scope: &Scope) -> anyhow::Result<()> {

@@ -25,13 +25,10 @@ const DEFAULT: [&str; 13] = [
 /// The containers that add others than `allowed`, and what they add.
 fn adding<'a>(pod: Pod<'a>, allowed: &[&str]) -> (Vec<String>, BTreeSet<&'a str>) {
     let mut added = BTreeSet::new();
-    let others = |container: &&'a serde_json::Map<String, serde_json::Value>| {
-        let adds = context(container).object("capabilities").texts("add");
-        adds.filter(|name| !allowed.contains(name)).collect::<Vec<&'a str>>()
-    };
     let mut names = Vec::new();
     for container in super::containers(pod) {
-        let other = others(&container);
+        let adds = context(container).object("capabilities").texts("add");
+        let other: Vec<&'a str> = adds.filter(|name| !allowed.contains(name)).collect();
         if !other.is_empty() {
             names.push(container.text("name").to_owned());
             added.extend(other);

@@ -52,8 +52,7 @@ pub(super) fn windows_host_process(pod: Pod<'_>) -> Option<Violation> {
     let sets = |context: &Map<String, Value>| context.object("windowsOptions").flag("hostProcess");
     let of_pod = sets(pod.spec.object("securityContext"));
     let bad = containers_where(pod, |container| sets(context(container)));
-    let detail =
-        || format!("{} must not set securityContext.windowsOptions.hostProcess=true", setters(of_pod, &bad));
+    let detail = || format!("{} must not set securityContext.windowsOptions.hostProcess=true", setters(of_pod, &bad));
     (of_pod || !bad.is_empty()).then(|| violation("hostProcess", detail()))
 }
 

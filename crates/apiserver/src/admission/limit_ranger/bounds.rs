@@ -149,17 +149,62 @@ mod tests {
     fn containers_keep_to_the_bounds() {
         let min = json!({"min": {"cpu": "100m"}});
         check_pod("Container", min.clone(), json!([container("100m", "1")]), expect![""]);
-        check_pod("Container", min.clone(), json!([container("", "1")]), expect!["minimum cpu usage per Container is 100m.  No request is specified"]);
-        check_pod("Container", min.clone(), json!([container("50m", "1")]), expect!["minimum cpu usage per Container is 100m, but request is 50m"]);
-        check_pod("Container", min, json!([container("100m", "50m")]), expect!["minimum cpu usage per Container is 100m, but limit is 50m"]);
+        check_pod(
+            "Container",
+            min.clone(),
+            json!([container("", "1")]),
+            expect!["minimum cpu usage per Container is 100m.  No request is specified"],
+        );
+        check_pod(
+            "Container",
+            min.clone(),
+            json!([container("50m", "1")]),
+            expect!["minimum cpu usage per Container is 100m, but request is 50m"],
+        );
+        check_pod(
+            "Container",
+            min,
+            json!([container("100m", "50m")]),
+            expect!["minimum cpu usage per Container is 100m, but limit is 50m"],
+        );
         let max = json!({"max": {"cpu": "1"}});
-        check_pod("Container", max.clone(), json!([container("1", "")]), expect!["maximum cpu usage per Container is 1.  No limit is specified"]);
-        check_pod("Container", max.clone(), json!([container("1", "2")]), expect!["maximum cpu usage per Container is 1, but limit is 2"]);
-        check_pod("Container", max, json!([container("2", "1")]), expect!["maximum cpu usage per Container is 1, but request is 2"]);
+        check_pod(
+            "Container",
+            max.clone(),
+            json!([container("1", "")]),
+            expect!["maximum cpu usage per Container is 1.  No limit is specified"],
+        );
+        check_pod(
+            "Container",
+            max.clone(),
+            json!([container("1", "2")]),
+            expect!["maximum cpu usage per Container is 1, but limit is 2"],
+        );
+        check_pod(
+            "Container",
+            max,
+            json!([container("2", "1")]),
+            expect!["maximum cpu usage per Container is 1, but request is 2"],
+        );
         let ratio = json!({"maxLimitRequestRatio": {"cpu": "2"}});
-        check_pod("Container", ratio.clone(), json!([container("", "1")]), expect!["cpu max limit to request ratio per Container is 2, but no request is specified or request is 0"]);
-        check_pod("Container", ratio.clone(), json!([container("1", "")]), expect!["cpu max limit to request ratio per Container is 2, but no limit is specified or limit is 0"]);
-        check_pod("Container", ratio, json!([container("1", "2500m")]), expect!["cpu max limit to request ratio per Container is 2, but provided ratio is 2.500000"]);
+        check_pod(
+            "Container",
+            ratio.clone(),
+            json!([container("", "1")]),
+            expect!["cpu max limit to request ratio per Container is 2, but no request is specified or request is 0"],
+        );
+        check_pod(
+            "Container",
+            ratio.clone(),
+            json!([container("1", "")]),
+            expect!["cpu max limit to request ratio per Container is 2, but no limit is specified or limit is 0"],
+        );
+        check_pod(
+            "Container",
+            ratio,
+            json!([container("1", "2500m")]),
+            expect!["cpu max limit to request ratio per Container is 2, but provided ratio is 2.500000"],
+        );
     }
 
     #[test]

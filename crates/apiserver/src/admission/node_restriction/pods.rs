@@ -21,7 +21,7 @@ fn node_of(pod: &Object) -> &str {
 }
 
 pub(super) async fn judge(request: &Request<'_>, node: &str) -> Result<(), StatusError> {
-    let operation = request.operation.name();
+    let operation = request.operation.as_str();
     match (request.subresource, request.operation) {
         ("", Operation::Create) => judge_mirror(request, node).await,
         ("", Operation::Delete) => {
@@ -107,9 +107,7 @@ fn judge_new(pod: &Object, node: &str) -> Result<(), String> {
 fn referenced(spec: &Map<String, Value>) -> Option<&'static str> {
     let volumes = spec.list("volumes");
     let sources = || volumes.iter().flat_map(|volume| volume.object("projected").list("sources"));
-    let containers = || {
-        ["initContainers", "containers", "ephemeralContainers"].iter().flat_map(|list| spec.list(list))
-    };
+    let containers = || ["initContainers", "containers", "ephemeralContainers"].iter().flat_map(|list| spec.list(list));
     let in_env = |whole: &str, key: &str| {
         containers().any(|container| {
             container.list("envFrom").iter().any(|source| source.has(whole))
@@ -127,7 +125,12 @@ fn referenced(spec: &Map<String, Value>) -> Option<&'static str> {
         return Some("a service account");
     }
     let pulls = !spec.list("imagePullSecrets").is_empty();
-    if pulls || in_env("secretRef", "secretKeyRef") || in_volume(&["secret"]) || projects("secret") || secret_of_driver() {
+    if pulls
+        || in_env("secretRef", "secretKeyRef")
+        || in_volume(&["secret"])
+        || projects("secret")
+        || secret_of_driver()
+    {
         return Some("secrets");
     }
     if in_env("configMapRef", "configMapKeyRef") || in_volume(&["configMap"]) || projects("configMap") {
@@ -164,13 +167,39 @@ mod tests {
     #[test]
     fn a_mirror_pod_belongs_to_its_node_and_reads_nothing() {
         check(|_| {}, expect![""]);
-        check(|pod| pod["metadata"]["annotations"] = json!({}), expect![[r#"pod does not have "kubernetes.io/config.mirror" annotation, node "n" can only create mirror pods"#]]);
-        check(|pod| pod["spec"]["nodeName"] = "m".into(), expect![[r#"node "n" can only create pods with spec.nodeName set to itself"#]]);
-        check(|pod| pod["metadata"]["ownerReferences"] = json!([]), expect![[r#"node "n" can only create pods with an owner reference set to itself"#]]);
-        check(|pod| pod["metadata"]["ownerReferences"][0]["controller"] = false.into(), expect![[r#"node "n" can only create pods with a controller owner reference set to itself"#]]);
-        check(|pod| pod["spec"]["serviceAccountName"] = "a".into(), expect![[r#"node "n" can not create pods that reference a service account"#]]);
-        check(|pod| pod["spec"]["containers"][0]["envFrom"] = json!([{"secretRef": {"name": "s"}}]), expect![[r#"node "n" can not create pods that reference secrets"#]]);
-        check(|pod| pod["spec"]["volumes"] = json!([{"configMap": {"name": "s"}}]), expect![[r#"node "n" can not create pods that reference configmaps"#]]);
-        check(|pod| pod["spec"]["volumes"] = json!([{"persistentVolumeClaim": {}}]), expect![[r#"node "n" can not create pods that reference persistentvolumeclaims"#]]);
+        check(
+            |pod| pod["metadata"]["annotations"] = json!({}),
+            expect![[
+                r#"pod does not have "kubernetes.io/config.mirror" annotation, node "n" can only create mirror pods"#
+            ]],
+        );
+        check(
+            |pod| pod["spec"]["nodeName"] = "m".into(),
+            expect![[r#"node "n" can only create pods with spec.nodeName set to itself"#]],
+        );
+        check(
+            |pod| pod["metadata"]["ownerReferences"] = json!([]),
+            expect![[r#"node "n" can only create pods with an owner reference set to itself"#]],
+        );
+        check(
+            |pod| pod["metadata"]["ownerReferences"][0]["controller"] = false.into(),
+            expect![[r#"node "n" can only create pods with a controller owner reference set to itself"#]],
+        );
+        check(
+            |pod| pod["spec"]["serviceAccountName"] = "a".into(),
+            expect![[r#"node "n" can not create pods that reference a service account"#]],
+        );
+        check(
+            |pod| pod["spec"]["containers"][0]["envFrom"] = json!([{"secretRef": {"name": "s"}}]),
+            expect![[r#"node "n" can not create pods that reference secrets"#]],
+        );
+        check(
+            |pod| pod["spec"]["volumes"] = json!([{"configMap": {"name": "s"}}]),
+            expect![[r#"node "n" can not create pods that reference configmaps"#]],
+        );
+        check(
+            |pod| pod["spec"]["volumes"] = json!([{"persistentVolumeClaim": {}}]),
+            expect![[r#"node "n" can not create pods that reference persistentvolumeclaims"#]],
+        );
     }
 }

@@ -29,8 +29,11 @@ pub(super) fn of_mirror(pod: &Object) -> Result<(), &'static str> {
 
 /// The containers of a pod and what messages call them.
 fn containers(pod: &Object) -> impl Iterator<Item = (&'static str, &Value)> {
-    let kinds =
-        [("init container", "initContainers"), ("container", "containers"), ("ephemeral container", "ephemeralContainers")];
+    let kinds = [
+        ("init container", "initContainers"),
+        ("container", "containers"),
+        ("ephemeral container", "ephemeralContainers"),
+    ];
     kinds.into_iter().flat_map(|(what, list)| pod.object("spec").list(list).iter().map(move |one| (what, one)))
 }
 
@@ -40,13 +43,15 @@ fn secrets_of(container: &Value) -> impl Iterator<Item = (&str, &str)> {
         let reference = variable.object("valueFrom").value("secretKeyRef")?;
         Some((variable.text("name"), reference.text("name")))
     });
-    let whole = container.list("envFrom").iter().filter_map(|source| Some(("", source.value("secretRef")?.text("name"))));
+    let whole =
+        container.list("envFrom").iter().filter_map(|source| Some(("", source.value("secretRef")?.text("name"))));
     variables.chain(whole)
 }
 
 /// The pod's secrets are among its account's, if the account asks for it.
 pub(super) fn mountable(account: &Object, pod: &Object) -> Result<(), String> {
-    let is_on = |(key, value): (&str, &str)| key == ENFORCED && matches!(value, "true" | "1" | "t" | "T" | "TRUE" | "True");
+    let is_on =
+        |(key, value): (&str, &str)| key == ENFORCED && matches!(value, "true" | "1" | "t" | "T" | "TRUE" | "True");
     if !account.annotations().any(is_on) {
         return Ok(());
     }
@@ -54,7 +59,9 @@ pub(super) fn mountable(account: &Object, pod: &Object) -> Result<(), String> {
     let (known, pull) = (names("secrets"), names("imagePullSecrets"));
     let account = account.name();
     let refused = |secret: &str| {
-        format!("secret.secretName={secret:?} is not allowed because service account {account} does not reference that secret")
+        format!(
+            "secret.secretName={secret:?} is not allowed because service account {account} does not reference that secret"
+        )
     };
     let spec = pod.object("spec");
     for secret in spec.list("volumes").iter().filter_map(|volume| volume.value("secret")) {
@@ -100,7 +107,10 @@ mod tests {
             mountable(&account("true"), &other),
             Err(format!("volume with secret.secretName=\"other\" {words} secret"))
         );
-        assert_eq!(mountable(&account("true"), &pod(json!({"volumes": [{"secret": {"secretName": "known"}}]}))), Ok(()));
+        assert_eq!(
+            mountable(&account("true"), &pod(json!({"volumes": [{"secret": {"secretName": "known"}}]}))),
+            Ok(())
+        );
         let variable = json!({"name": "V", "valueFrom": {"secretKeyRef": {"name": "other", "key": "k"}}});
         assert_eq!(
             mountable(&account("true"), &pod(json!({"initContainers": [{"name": "c", "env": [variable]}]}))),

@@ -9,12 +9,7 @@ use super::view::View;
 use crate::admission::Request;
 
 /// Asks a webhook; an answer that refuses is an error.
-pub(super) async fn call(
-    hook: &Hook,
-    request: &Request<'_>,
-    view: &View,
-    mutates: bool,
-) -> Result<Answer, CallError> {
+pub(super) async fn call(hook: &Hook, request: &Request<'_>, view: &View, mutates: bool) -> Result<Answer, CallError> {
     if request.dry_run && hook.side_effects {
         let text = format!("admission webhook {:?} does not support dry run", hook.name);
         return Err(CallError::Refused(StatusError::bad_request(text)));
@@ -28,9 +23,8 @@ pub(super) async fn call(
     let answered = hook.client.post(&request.cx.server, question.into(), hook.timeout).await;
     let answered =
         answered.map_err(|reason| CallError::failed(&hook.name, format!("failed to call webhook: {reason}")))?;
-    let answer = review::answer(version, &uid, mutates, &answered).map_err(|reason| {
-        CallError::failed(&hook.name, format!("received invalid webhook response: {reason}"))
-    })?;
+    let answer = review::answer(version, &uid, mutates, &answered)
+        .map_err(|reason| CallError::failed(&hook.name, format!("received invalid webhook response: {reason}")))?;
     for (key, value) in &answer.audit_annotations {
         request.annotate(&format!("{}/{key}", hook.name), value);
     }

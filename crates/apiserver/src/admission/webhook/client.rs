@@ -61,12 +61,7 @@ impl Client {
     }
 
     /// Posts JSON and reads the JSON that is answered, all within a time; errors are told in Go's words.
-    pub(super) async fn post(
-        &self,
-        server: &Arc<ApiServer>,
-        body: Bytes,
-        timeout: Duration,
-    ) -> Result<Value, String> {
+    pub(super) async fn post(&self, server: &Arc<ApiServer>, body: Bytes, timeout: Duration) -> Result<Value, String> {
         let endpoint = self.endpoint(timeout)?;
         let url = format!("https://{}{}", endpoint.authority, endpoint.path_and_query);
         match tokio::time::timeout(timeout, self.exchange(server, &endpoint, body)).await {

@@ -74,13 +74,13 @@ fn in_objects(hook: &Hook, request: &Request<'_>) -> Result<bool, StatusError> {
 
 /// The resource in the version that a rule names: the request's own, or an equivalent one.
 fn by_rules(hook: &Hook, request: &Request<'_>) -> Option<Arc<Resource>> {
+    let rows = request.cx.registry().rows();
     if hook.rules.iter().any(|rule| rule.matches(request, request.row)) {
-        return Some(request.row.clone());
+        return rows.all().iter().find(|row| row.gvk == request.row.gvk && row.plural == request.row.plural).cloned();
     }
     if !hook.equivalent {
         return None;
     }
-    let rows = request.cx.registry().rows();
     let stored = request.row.key_prefix();
     let equivalents: Vec<&Arc<Resource>> = rows
         .all()
@@ -105,7 +105,7 @@ impl Rule {
             _ => false,
         };
         in_scope
-            && one_of(&self.operations, request.operation.name())
+            && one_of(&self.operations, request.operation.as_str())
             && one_of(&self.groups, &row.gvk.group)
             && one_of(&self.versions, &row.gvk.version)
             && self.resources.iter().any(|resource| names(resource, &row.plural, request.subresource))

@@ -52,10 +52,10 @@ pub(super) struct Answer {
 /// The question to a webhook.
 pub(super) fn question(version: ReviewVersion, uid: &str, request: &Request<'_>, view: &View) -> Value {
     let kind = |gvk: &GroupVersionKind| json!({"group": gvk.group, "version": gvk.version, "kind": gvk.kind});
-    let resource = |row: &api::Resource| {
-        json!({"group": row.gvk.group, "version": row.gvk.version, "resource": row.plural})
-    };
-    let object = |object: &Option<Object>| object.as_ref().map_or(Value::Null, |object| Value::Object(object.0.clone()));
+    let resource =
+        |row: &api::Resource| json!({"group": row.gvk.group, "version": row.gvk.version, "resource": row.plural});
+    let object =
+        |object: &Option<Object>| object.as_ref().map_or(Value::Null, |object| Value::Object(object.0.clone()));
     let user = &request.cx.user;
     let mut user_info = json!({"username": user.username, "groups": user.groups});
     if !user.uid.is_empty() {
@@ -68,7 +68,7 @@ pub(super) fn question(version: ReviewVersion, uid: &str, request: &Request<'_>,
     let mut asked = json!({
         "uid": uid, "kind": kind(&view.kind), "resource": resource(&view.row),
         "requestKind": kind(&own_kind), "requestResource": resource(request.row),
-        "operation": request.operation.name(), "userInfo": user_info,
+        "operation": request.operation.as_str(), "userInfo": user_info,
         "object": object(&view.object), "oldObject": object(&view.old),
         "dryRun": request.dry_run, "options": options(request),
     });
@@ -218,9 +218,17 @@ mod tests {
         for (mutates, response, expected) in [
             (false, json!({"uid": "u", "allowed": true}), "allowed=true patch="),
             (false, json!({"uid": "v", "allowed": true}), r#"expected response.uid="u", got "v""#),
-            (true, json!({"uid": "u", "allowed": true, "patch": "W10=", "patchType": "JSONPatch"}), "allowed=true patch=[]"),
+            (
+                true,
+                json!({"uid": "u", "allowed": true, "patch": "W10=", "patchType": "JSONPatch"}),
+                "allowed=true patch=[]",
+            ),
             (true, json!({"uid": "u", "patch": "W10="}), "webhook returned response.patch but not response.patchType"),
-            (true, json!({"uid": "u", "patchType": "JSONPatch"}), "webhook returned response.patchType but not response.patch"),
+            (
+                true,
+                json!({"uid": "u", "patchType": "JSONPatch"}),
+                "webhook returned response.patchType but not response.patch",
+            ),
             (false, json!({"uid": "u", "patch": "W10="}), "validating webhook may not return response.patch"),
             (false, Value::Null, "webhook response was absent"),
         ] {
@@ -235,7 +243,10 @@ mod tests {
     fn refusals_say_who_refused() {
         for (result, expected) in [
             (json!({}), r#"400  admission webhook "h" denied the request without explanation"#),
-            (json!({"message": "no", "code": 403, "reason": "Forbidden"}), r#"403 Forbidden admission webhook "h" denied the request: no"#),
+            (
+                json!({"message": "no", "code": 403, "reason": "Forbidden"}),
+                r#"403 Forbidden admission webhook "h" denied the request: no"#,
+            ),
             (json!({"reason": "Because"}), r#"400  admission webhook "h" denied the request: Because"#),
             (json!({"code": 200}), r#"400  admission webhook "h" denied the request without explanation"#),
         ] {
