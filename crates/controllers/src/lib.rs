@@ -32,6 +32,7 @@ pub mod statefulset;
 pub mod storage_protection;
 pub mod template_hash;
 pub mod ttl_after_finished;
+pub mod writes;
 
 pub use context::ClientBuilder;
 pub use controllers::{Config, ConfigError, Controllers};
