@@ -153,7 +153,7 @@ impl Strategy for ResourceQuota {
 }
 
 /// The amounts that need no domain (upstream: `standardQuotaResources`).
-const STANDARD: [&str; 20] = [
+const STANDARD: [&str; 19] = [
     "cpu",
     "memory",
     "ephemeral-storage",
@@ -173,7 +173,6 @@ const STANDARD: [&str; 20] = [
     "configmaps",
     "services.nodeports",
     "services.loadbalancers",
-    "storage",
 ];
 
 /// Amounts that are numbers of things.
@@ -190,7 +189,7 @@ const WHOLE: [&str; 9] = [
 ];
 
 fn is_standard(name: &str) -> bool {
-    name != "storage" && STANDARD.contains(&name) || is_huge_page(name)
+    STANDARD.contains(&name) || is_huge_page(name)
 }
 
 fn is_huge_page(name: &str) -> bool {

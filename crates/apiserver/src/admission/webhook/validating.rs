@@ -9,8 +9,9 @@ use futures::future::join_all;
 use store::Store;
 
 use super::call::call;
-use super::hooks::{FailurePolicy, Hooks};
+use super::hooks::{FailurePolicy, Hook, Hooks};
 use super::matching::matched;
+use super::view::View;
 use super::{CallError, is_exempt};
 use crate::admission::{Plugin, Request};
 use crate::authorization::follow::Follower;
@@ -46,19 +47,22 @@ impl Plugin for ValidatingAdmissionWebhook {
                 relevant.push((hook, view));
             }
         }
-        let calls = relevant.iter().enumerate().map(|(index, (hook, view))| async move {
-            match call(hook, request, view, false).await {
-                Ok(_) => Ok(()),
-                Err(CallError::Refused(error)) => Err(error),
-                Err(CallError::Failed(text)) if hook.failure_policy == FailurePolicy::Ignore => {
-                    tracing::warn!(webhook = hook.name, error = text, "failed calling webhook, failing open");
-                    let key = format!("failed-open.validating.webhook.admission.k8s.io/round_0_index_{index}");
-                    request.annotate(&key, &hook.name);
-                    Ok(())
-                }
-                Err(CallError::Failed(text)) => Err(StatusError::internal(text)),
-            }
-        });
+        let calls = relevant.iter().enumerate().map(|(index, (hook, view))| judge(index, hook, request, view));
         join_all(calls).await.into_iter().collect()
+    }
+}
+
+/// Asks one webhook; one that cannot be asked counts by its policy.
+async fn judge(index: usize, hook: &Hook, request: &Request<'_>, view: &View) -> Result<(), StatusError> {
+    match call(hook, request, view, false).await {
+        Ok(_) => Ok(()),
+        Err(CallError::Refused(error)) => Err(error),
+        Err(CallError::Failed(text)) if hook.failure_policy == FailurePolicy::Ignore => {
+            tracing::warn!(webhook = hook.name, error = text, "failed calling webhook, failing open");
+            let key = format!("failed-open.validating.webhook.admission.k8s.io/round_0_index_{index}");
+            request.annotate(&key, &hook.name);
+            Ok(())
+        }
+        Err(CallError::Failed(text)) => Err(StatusError::internal(text)),
     }
 }
