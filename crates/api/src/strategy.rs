@@ -35,9 +35,10 @@ mod service;
 mod stateful_set;
 mod storage;
 mod volume;
+mod webhooks;
 mod workload;
 
-pub(crate) use admission::{Policy, PolicyBinding, WebhookConfiguration};
+pub(crate) use admission::{Policy, PolicyBinding};
 pub(crate) use api_service::ApiService;
 pub(crate) use autoscaling::HorizontalPodAutoscaler;
 pub(crate) use certificates::{CertificateSigningRequest, TrustBundle};
@@ -71,6 +72,7 @@ pub(crate) use storage::{
     CsiDriver, CsiNode, CsiStorageCapacity, StorageClass, VolumeAttachment, VolumeAttributesClass,
 };
 pub(crate) use volume::{PersistentVolume, PersistentVolumeClaim};
+pub(crate) use webhooks::WebhookConfiguration;
 pub(crate) use workload::PodTemplate;
 
 #[cfg(test)]

@@ -28,6 +28,7 @@ use crate::authorization::{Authorization, aggregation, bootstrap, review};
 use crate::authorizer::Authorizer;
 use crate::body::{self, Body};
 use crate::handler::{Call, Handler, Handlers};
+use crate::registry::write::Draft;
 use crate::registry::{Cx, answer, decode};
 
 pub mod expressions;
@@ -220,6 +221,7 @@ impl Handler for AccessHandler {
             _ => cx.row.gvk.clone(),
         };
         let object = decode::body(&cx, &bytes, &kind)?;
+        let object = Draft::admitted(&cx, object).await?;
         let answered = self.answer(&cx, object).await?;
         let mut response = answer::other(&cx, StatusCode::CREATED, &answered.into_value())?;
         crate::service::add_warnings(&cx, &mut response);

@@ -71,6 +71,9 @@ pub enum BuildError {
     /// The stored definitions cannot be put into effect.
     #[error("read the custom resource definitions: {0}")]
     Definitions(#[source] StatusError),
+    /// The configuration of admission is no good.
+    #[error(transparent)]
+    Admission(#[from] crate::admission::ConfigError),
     /// The certificates for the kubelets are no good.
     #[error("set up the way to the kubelets: {0}")]
     Kubelet(#[from] crate::kubelet_client::KubeletClientError),
@@ -84,13 +87,14 @@ impl ApiServer {
         let mut plugins = deps.plugins;
         plugins.extend(policy::plugins(&deps.store, &deps.metrics));
         let kubelets = config.kubelet.as_ref().map(KubeletClient::new).transpose()?;
+        let admission = Chain::build(&config.admission, &deps.store, plugins)?;
         let compiler = custom::compiler();
         let (definitions, waiting) = Definitions::new();
         let server = Arc::new(Self {
             allocators: Allocators::new(config.service_cidr, config.node_ports.clone()),
             registry: Registry::new(deps.store, custom::with_rules(deps.rows, compiler.as_ref())),
             definitions,
-            admission: Chain::built_in(plugins),
+            admission,
             handlers,
             discovery: Discovery::default(),
             openapi: Documents::default(),

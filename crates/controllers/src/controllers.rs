@@ -15,7 +15,8 @@ use crate::context::{ClientBuilder, Context};
 use crate::service_account_tokens::{self, TokenGenerator};
 use crate::{
     bootstrap, daemonset, deployment, disruption, endpoint_slice, endpoints, garbage_collector, job, namespace,
-    node_ipam, node_lifecycle, pod_gc, replicaset, root_ca_publisher, service_account, statefulset, ttl_after_finished,
+    node_ipam, node_lifecycle, pod_gc, replicaset, resource_quota, root_ca_publisher, service_account, statefulset,
+    storage_protection, ttl_after_finished,
 };
 
 /// The controller that acts as kube-controller-manager itself: it has no account, because it makes their tokens.
@@ -110,6 +111,10 @@ impl Controllers {
         self.start(scope, "endpointslicemirroring-controller", endpoint_slice::mirroring::run);
         self.start(scope, "endpoint-controller", endpoints::run);
         self.start(scope, "disruption-controller", disruption::run);
+        self.start(scope, "resourcequota-controller", resource_quota::run);
+        self.start(scope, "pvc-protection-controller", storage_protection::claims::run);
+        self.start(scope, "pv-protection-controller", storage_protection::volumes::run);
+        self.start(scope, "volumeattributesclass-protection-controller", storage_protection::classes::run);
         self.start(scope, "namespace-controller", namespace::run);
         self.start(scope, "generic-garbage-collector", garbage_collector::run);
         self.start(scope, "pod-garbage-collector", move |cx| pod_gc::run(cx, terminated_pod_threshold));

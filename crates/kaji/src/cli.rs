@@ -201,6 +201,15 @@ pub struct ServerArgs {
     pub audit: AuditArgs,
     #[command(flatten)]
     pub encryption: EncryptionArgs,
+    /// Admission plugins to run besides those that are on by default
+    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    pub enable_admission_plugins: Vec<String>,
+    /// Admission plugins not to run although they are on by default
+    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    pub disable_admission_plugins: Vec<String>,
+    /// A file that configures admission plugins (AdmissionConfiguration)
+    #[arg(long, value_name = "FILE")]
+    pub admission_control_config_file: Option<PathBuf>,
 }
 
 #[cfg(test)]

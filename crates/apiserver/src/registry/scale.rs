@@ -45,7 +45,7 @@ enum Asked {
     Patch(patch::Patch),
 }
 
-fn kind() -> GroupVersionKind {
+pub(crate) fn kind() -> GroupVersionKind {
     GroupVersionKind::new("autoscaling", "v1", "Scale")
 }
 
@@ -58,7 +58,7 @@ fn replicas_are_there(cx: &Cx, paths: &Scale, object: &Object) -> Result<(), Sta
     Ok(())
 }
 
-fn scale_of(paths: &Scale, object: &Object) -> Object {
+pub(crate) fn scale_of(paths: &Scale, object: &Object) -> Object {
     let number = |path: &str| at(object, path).and_then(Value::as_i64).unwrap_or(0);
     let mut metadata = json!({ "name": object.name() });
     for field in ["namespace", "uid", "resourceVersion", "creationTimestamp"] {
@@ -95,7 +95,7 @@ fn selector_text(selector: &Value) -> String {
     }
 }
 
-fn with_replicas(paths: &Scale, old: &Object, scale: &Object) -> Result<Object, StatusError> {
+pub(crate) fn with_replicas(paths: &Scale, old: &Object, scale: &Object) -> Result<Object, StatusError> {
     let replicas = scale.at(&["spec", "replicas"]).and_then(Value::as_i64).unwrap_or(0);
     if replicas < 0 {
         let path = apimachinery::field::Path::new("spec").child("replicas");

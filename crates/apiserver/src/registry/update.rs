@@ -113,7 +113,10 @@ async fn attempt(cx: &Cx, change: &Change<'_>, entry: &Entry) -> Result<Option<B
     Allocators::carry_over(row, &mut object, &old);
     let dry_run = cx.dry_run()?;
     let mut draft = Draft::update(cx, object, old, dry_run);
-    draft.mutate(Operation::Update).await?;
+    let admitted = !is_on_behalf(cx, change.part);
+    if admitted {
+        draft.mutate(Operation::Update).await?;
+    }
     let old = draft.old.take().unwrap_or_default();
     let object = &mut draft.object;
     row.strategy.default(object);
@@ -131,7 +134,9 @@ async fn attempt(cx: &Cx, change: &Change<'_>, entry: &Entry) -> Result<Option<B
     errors.extend(rules(cx, change.part, object, &old));
     write::refuse_if_invalid(row, &cx.info.name, &errors)?;
     draft.old = Some(old);
-    draft.validate(Operation::Update).await?;
+    if admitted {
+        draft.validate(Operation::Update).await?;
+    }
     let reservation = draft.reserve().await?;
     let old = draft.old.take().unwrap_or_default();
     let gone = is_gone(row, &draft.object, &old);
@@ -231,6 +236,11 @@ fn restore(object: &mut Object, old: &Object, name: &str) {
 /// Whether the kind's strategy has a say: in all writes but those the server makes on somebody's behalf.
 fn is_judged(cx: &Cx, part: Part) -> bool {
     part == Part::Main || (part == Part::Special && !cx.info.subresource.is_empty())
+}
+
+/// Whether the server makes this write on somebody's behalf: what they asked for has been admitted.
+fn is_on_behalf(cx: &Cx, part: Part) -> bool {
+    part == Part::Special && cx.info.subresource.is_empty()
 }
 
 /// The kind's own rules for this write.

@@ -6,6 +6,7 @@ use apimachinery::{GroupKind, Object, StatusError, meta};
 use bytes::Bytes;
 
 use super::Cx;
+use crate::admission::reinvocation::Reinvocation;
 use crate::admission::{Operation, Request};
 use crate::allocation::Reservation;
 
@@ -28,6 +29,14 @@ impl<'a> Draft<'a> {
     /// A changed object.
     pub fn update(cx: &'a Cx, object: Object, old: Object, dry_run: bool) -> Self {
         Self { cx, object, old: Some(old), dry_run }
+    }
+
+    /// What admission makes of an object that is not stored as it is: a binding, an eviction, a review.
+    pub async fn admitted(cx: &'a Cx, object: Object) -> Result<Object, StatusError> {
+        let mut draft = Self::create(cx, object, cx.dry_run()?);
+        draft.mutate(Operation::Create).await?;
+        draft.validate(Operation::Create).await?;
+        Ok(draft.object)
     }
 
     /// Lets the mutating plugins work on the object.
@@ -65,6 +74,7 @@ impl<'a> Draft<'a> {
             object: Some(std::mem::take(&mut self.object)),
             old: self.old.take(),
             dry_run: self.dry_run,
+            reinvocation: Reinvocation::default(),
         }
     }
 }

@@ -1,5 +1,6 @@
 //! The API server's behaviour, driven in process through its service.
 
+mod admission;
 mod custom;
 mod details;
 mod discovery;
@@ -13,4 +14,5 @@ mod protobuf;
 mod services;
 mod streams;
 mod watches;
+mod webhooks;
 mod who;

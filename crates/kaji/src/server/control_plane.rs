@@ -24,6 +24,7 @@ use scheduler::Scheduler;
 use serde_json::json;
 
 use super::{Settings, access, listeners};
+use crate::cli::ServerArgs;
 
 /// Prefix length of a node's part of the pods' network (upstream: `--node-cidr-mask-size`).
 pub const NODE_CIDR_MASK: u8 = 24;
@@ -82,6 +83,7 @@ async fn serve(
     let access = Access::configured(access_options.clone(), key, store.clone(), Arc::new(Cel))?;
     access.start(scope).await.context("write the default roles")?;
     let config = apiserver::Config {
+        admission: admission(args)?,
         service_cidr: args.service_cidr,
         advertise_addresses: vec![settings.node_ip],
         secure_port: args.https_listen_port,
@@ -113,6 +115,19 @@ async fn serve(
         apiserver::serve::tls_config(&serving.cert_pem, &serving.key_pem, &format!("{ca_pem}\n{front_proxy_ca}"))?;
     apiserver::serve::serve(&service, listeners, &Arc::new(ArcSwap::from_pointee(tls)), scope);
     Ok((service, access.accounts().clone()))
+}
+
+/// What the command line says about admission.
+fn admission(args: &ServerArgs) -> anyhow::Result<apiserver::admission::Config> {
+    let mut config = apiserver::admission::Config {
+        enable_admission_plugins: args.enable_admission_plugins.clone(),
+        disable_admission_plugins: args.disable_admission_plugins.clone(),
+        ..apiserver::admission::Config::default()
+    };
+    if let Some(path) = &args.admission_control_config_file {
+        config.load(path).context("read --admission-control-config-file")?;
+    }
+    Ok(config)
 }
 
 fn start_scheduler(plane: &ControlPlane, informers: &Informers, scope: &Scope) -> anyhow::Result<()> {
