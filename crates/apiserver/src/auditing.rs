@@ -18,7 +18,6 @@ use serde_json::Value;
 
 use crate::authorizer::{Decision, Verdict};
 use crate::body::{self, Body, BoxError};
-use crate::protobuf;
 use crate::registry::{Cx, decode};
 use crate::request::RequestInfo;
 use crate::server::ApiServer;

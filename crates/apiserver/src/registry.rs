@@ -7,7 +7,7 @@
 //! [`Registry`] knows the rows and the store; [`Cx`] is one request on its way. Read [`list`] and [`watch`] for how
 //! canonical bytes are served without decoding, [`create`] and [`update`] for the write path.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use api::Resource;

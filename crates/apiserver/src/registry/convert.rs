@@ -4,7 +4,7 @@
 use api::Resource;
 use apimachinery::{Object, StatusError};
 use bytes::Bytes;
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 use store::Entry;
 
 use super::decode_entry;

@@ -103,7 +103,7 @@ pub fn merge(
     live: &Object,
     applied: &Object,
 ) -> Result<Object, StatusError> {
-    let root = SCHEMAS.of(kind).ok_or_else(|| {
+    let (schema, root) = cx.row.schema_of(kind).ok_or_else(|| {
         let kind = &kind.kind;
         StatusError::unavailable(format!(
             "Resource kind {kind} not found. There can be a delay between when CustomResourceDefinitions are created and \
@@ -112,7 +112,7 @@ pub fn merge(
     })?;
     let api_version = kind.api_version();
     let writer = Writer {
-        schema: &SCHEMAS.set,
+        schema,
         root,
         manager: "admission-policy",
         api_version: &api_version,

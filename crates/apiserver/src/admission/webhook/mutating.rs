@@ -110,7 +110,7 @@ impl Plugin for MutatingAdmissionWebhook {
 /// Calls a webhook and applies its patch; whether the object is another one now.
 async fn invoke(hook: &Hook, request: &mut Request<'_>, view: &View) -> Result<bool, CallError> {
     let answer = call(hook, request, view, true).await?;
-    let Some(patched) = apply(hook, view, &answer)? else { return Ok(false) };
+    let Some(patched) = apply(hook, request.row, view, &answer)? else { return Ok(false) };
     let mut object = view.take_back(request, patched).map_err(CallError::Refused)?;
     if request.subresource.is_empty() {
         request.row.strategy.default(&mut object);
@@ -120,7 +120,7 @@ async fn invoke(hook: &Hook, request: &mut Request<'_>, view: &View) -> Result<b
     Ok(changed)
 }
 
-fn apply(hook: &Hook, view: &View, answer: &Answer) -> Result<Option<Object>, CallError> {
+fn apply(hook: &Hook, row: &api::Resource, view: &View, answer: &Answer) -> Result<Option<Object>, CallError> {
     if answer.patch.is_empty() {
         return Ok(None);
     }
@@ -147,8 +147,8 @@ fn apply(hook: &Hook, view: &View, answer: &Answer) -> Result<Option<Object>, Ca
     patch.apply(&mut value).map_err(|error| internal(&error))?;
     let mut patched = Object::from_value(value).ok_or_else(|| internal(&"the patched object is no JSON object"))?;
     // As a body: what the kind does not know goes, and what has the wrong type is an error.
-    if let Some(root) = api::schemas::SCHEMAS.of(&view.kind) {
-        schema::decode(&api::schemas::SCHEMAS.set, root, &mut patched)
+    if let Some((set, root)) = row.schema_of(&view.kind) {
+        schema::decode(set, root, &mut patched)
             .map_err(|error| internal(&error.message(&view.kind.version, &view.kind.kind)))?;
     }
     Ok(Some(patched))
