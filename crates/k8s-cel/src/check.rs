@@ -174,7 +174,8 @@ impl Checker<'_> {
             return self.optional_select(at, call);
         }
         let target = call.target.as_mut().map(|target| self.check(target));
-        let mixes = std::mem::replace(&mut self.mixes, self.mixes || &*call.function == "format");
+        let mixes = self.mixes;
+        self.mixes |= &*call.function == "format";
         let args: Vec<Type> = call.args.iter_mut().map(|arg| self.check(arg)).collect();
         self.mixes = mixes;
         if !self.environment.declares(&call.function) {
