@@ -175,7 +175,7 @@ impl Checker<'_> {
         }
         let target = call.target.as_mut().map(|target| self.check(target));
         let mixes = self.mixes;
-        self.mixes = mixes || &*call.function == "format";
+        self.mixes |= &*call.function == "format";
         let args: Vec<Type> = call.args.iter_mut().map(|arg| self.check(arg)).collect();
         self.mixes = mixes;
         if !self.environment.declares(&call.function) {

@@ -115,7 +115,11 @@ impl<'c> Coster<'c> {
             Node::Ident(name) => {
                 let origin = match self.local(name) {
                     Some(local) => local.origin.clone(),
-                    None => self.environment.schema_of(name).cloned().map(Origin::Schema),
+                    // Names of types count as the root of the schema: upstream's paths begin behind the variable.
+                    None => {
+                        let schema = self.environment.schema_of(name).or_else(|| self.environment.schema_of("self"));
+                        schema.cloned().map(Origin::Schema)
+                    }
                 };
                 self.put_origin(expr, origin);
                 Range::exactly(1)

@@ -14,8 +14,9 @@ use crate::error::{CompileError, Issue};
 /// How many characters an expression may have (upstream: cel-go's `expressionSizeCodePointLimit`).
 const MAX_LENGTH: usize = 100_000;
 
-/// How deep an expression may nest, macros expanded.
-pub(crate) const MAX_DEPTH: u16 = 200;
+/// How deep an expression may nest, macros expanded: what parser, checker and evaluation can walk on the stack of a
+/// thread, with room for whoever called them.
+pub(crate) const MAX_DEPTH: u16 = 96;
 
 /// How many nodes an expression may have: macros that copy their target could grow it without bound.
 const MAX_NODES: Id = 100_000;

@@ -58,10 +58,7 @@ fn broken_rules_are_told_with_their_path() {
         },
     }));
     assert_eq!(said(&rules, json!({"min": 1, "max": 2}), None), [""; 0]);
-    assert_eq!(
-        said(&rules, json!({"min": 3, "max": 2}), None),
-        ["spec: Invalid value: min must not exceed max".to_owned().replace("Invalid value: ", "Invalid value: ")]
-    );
+    assert_eq!(said(&rules, json!({"min": 3, "max": 2}), None), ["spec: Invalid value: min must not exceed max"]);
     assert_eq!(
         said(&rules, json!({"min": -1, "max": 200, "names": ["ab", "b"], "map": {"k": "v"}}), None),
         [
@@ -103,7 +100,7 @@ fn values_are_read_through_the_schema() {
             {"rule": "self.foo__dash__bar == 1 && self.__namespace__ == 'x'"},
             {"rule": "self.set == [3, 2, 1]"},
             {"rule": "self.set + [3, 4] == [1, 2, 3, 4]"},
-            {"rule": "!has(self.opt) || self.opt == null || true"},
+            {"rule": "!has(self.opt) || self.opt.size() > 0"},
         ],
     }));
     let spec = |port: Json| {

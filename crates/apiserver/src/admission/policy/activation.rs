@@ -174,7 +174,7 @@ impl Authorizer for Asker<'_> {
 }
 
 /// Variables of a policy that are evaluated within one another, all together, may nest so deep: the stack is finite.
-const MAX_HEIGHT: u16 = 250;
+const MAX_HEIGHT: u16 = 120;
 
 /// The policy's own variables: each is evaluated when it is first named.
 struct Composition<'a> {
