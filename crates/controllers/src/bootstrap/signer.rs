@@ -117,7 +117,11 @@ mod tests {
     fn the_signature_is_upstreams() {
         // upstream: cluster-bootstrap/token/jws/jws_test.go
         assert_eq!(
-            sign("Hello from the other side!", "joshua", "my-secret"),
+            sign(
+                "Hello from the other side. I must have called a thousand times.",
+                "joshua",
+                "my voice is my passcode"
+            ),
             "eyJhbGciOiJIUzI1NiIsImtpZCI6Impvc2h1YSJ9..VShe2taLd-YTrmWuRkcL_8QTNDHYxQIEBsAYYiIj1_8"
         );
     }
