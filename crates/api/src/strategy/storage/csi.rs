@@ -56,8 +56,11 @@ impl Strategy for CsiDriver {
     fn validate_update(&self, object: &Object, old: &Object) -> Vec<field::Error> {
         let mut errors = Errors::new();
         let (new, old, path) = (object.object("spec"), old.object("spec"), Path::new("spec"));
-        for field in ["attachRequired", "fsGroupPolicy", "volumeLifecycleModes"] {
-            check::immutable(&mut errors, new.value(field), old.value(field), &path.child(field));
+        // Upstream spells the first path so.
+        for (field, spelled) in
+            [("attachRequired", "attachedRequired"), ("volumeLifecycleModes", "volumeLifecycleModes")]
+        {
+            check::immutable(&mut errors, new.value(field), old.value(field), &path.child(spelled));
         }
         errors
     }
