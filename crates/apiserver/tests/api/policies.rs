@@ -75,7 +75,8 @@ async fn validations_deny_with_upstreams_words() {
         denied.at("/details/causes/0/message"),
         "ValidatingAdmissionPolicy 'colours' with binding 'everywhere' denied request: no colour like pink"
     );
-    let changed = cluster.put("/api/v1/namespaces/default/configmaps/a", config_map("a", json!({"colour": "green"}))).await;
+    let changed =
+        cluster.put("/api/v1/namespaces/default/configmaps/a", config_map("a", json!({"colour": "green"}))).await;
     assert_eq!(
         changed.line(),
         "403 Forbidden: configmaps \"a\" is forbidden: ValidatingAdmissionPolicy 'colours' with binding 'everywhere' denied \
@@ -83,7 +84,11 @@ async fn validations_deny_with_upstreams_words() {
     );
     let other = cluster.acting_as(UserInfo::new("root", ["system:masters"]));
     let denied = create(&other, "c", json!({"colour": "red"})).await;
-    assert!(denied.line().contains("failed expression: namespaceObject.metadata.name == request.namespace"), "{}", denied.line());
+    assert!(
+        denied.line().contains("failed expression: namespaceObject.metadata.name == request.namespace"),
+        "{}",
+        denied.line()
+    );
     must(cluster.delete(&format!("{GROUP}/validatingadmissionpolicybindings/everywhere")).await).await;
     must(create(&cluster, "d", json!({"colour": "pink"})).await).await;
 }
@@ -91,7 +96,8 @@ async fn validations_deny_with_upstreams_words() {
 #[tokio::test]
 async fn policies_that_do_not_compile_are_refused() {
     let cluster = Cluster::new().await;
-    let spec = |expression: &str| json!({"matchConstraints": config_maps(), "validations": [{"expression": expression}]});
+    let spec =
+        |expression: &str| json!({"matchConstraints": config_maps(), "validations": [{"expression": expression}]});
     let refused = policy(&cluster, "bad", spec("object.x ==")).await;
     assert_eq!(refused.code, 422);
     assert!(refused.line().contains("spec.validations[0].expression: Invalid value: \"object.x ==\": compilation failed: ERROR: <input>:1:12: Syntax error"), "{}", refused.line());
@@ -126,7 +132,8 @@ async fn parameters_by_name_and_by_selector() {
         json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "data": data})
     };
     let secrets = "/api/v1/namespaces/default/secrets";
-    bind(&cluster, "by-name", "limits", json!({"paramRef": {"name": "limit", "parameterNotFoundAction": "Deny"}})).await;
+    bind(&cluster, "by-name", "limits", json!({"paramRef": {"name": "limit", "parameterNotFoundAction": "Deny"}}))
+        .await;
     let denied = cluster.post(secrets, secret("a", 1)).await;
     assert!(
         denied.line().ends_with("'limits' with binding 'by-name' denied request: failed to configure binding: no params found for policy binding with `Deny` parameterNotFoundAction"),
@@ -139,9 +146,16 @@ async fn parameters_by_name_and_by_selector() {
     let mut strict = config_map("strict", json!({"limit": "1"}));
     strict["metadata"]["labels"] = json!({"limits": "yes"});
     must(cluster.post("/api/v1/namespaces/default/configmaps", strict).await).await;
-    let selector = json!({"paramRef": {"selector": {"matchLabels": {"limits": "yes"}}, "parameterNotFoundAction": "Allow"}});
+    let selector =
+        json!({"paramRef": {"selector": {"matchLabels": {"limits": "yes"}}, "parameterNotFoundAction": "Allow"}});
     bind(&cluster, "by-label", "limits", selector).await;
-    assert!(cluster.post(secrets, secret("c", 2)).await.line().ends_with("with binding 'by-label' denied request: at most 1"));
+    assert!(
+        cluster
+            .post(secrets, secret("c", 2))
+            .await
+            .line()
+            .ends_with("with binding 'by-label' denied request: at most 1")
+    );
 }
 
 #[tokio::test]
@@ -153,12 +167,14 @@ async fn bindings_select_namespaces_and_choose_what_happens() {
     bind(&cluster, "strict", "wants-a", only).await;
     bind(&cluster, "warns", "wants-a", json!({"validationActions": ["Warn", "Audit"]})).await;
     let warned = must(create(&cluster, "x", json!({"b": "c"})).await).await;
-    let warning = warned.headers.get("warning").and_then(|warning| warning.to_str().ok()).unwrap_or_default().to_owned();
+    let warning =
+        warned.headers.get("warning").and_then(|warning| warning.to_str().ok()).unwrap_or_default().to_owned();
     assert!(
         warning.contains("Validation failed for ValidatingAdmissionPolicy 'wants-a' with binding 'warns': no a"),
         "{warning}"
     );
-    let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "shop", "labels": {"strict": "yes"}}});
+    let namespace =
+        json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "shop", "labels": {"strict": "yes"}}});
     must(cluster.post("/api/v1/namespaces", namespace).await).await;
     let denied = cluster.post("/api/v1/namespaces/shop/configmaps", config_map("x", json!({"b": "c"}))).await;
     assert!(denied.line().ends_with("with binding 'strict' denied request: no a"), "{}", denied.line());
@@ -178,7 +194,9 @@ async fn failing_policies_follow_their_failure_policy() {
     bind(&cluster, "fails-hard", "fails-hard", json!({})).await;
     let denied = create(&cluster, "b", json!({"x": "y"})).await;
     assert!(
-        denied.line().ends_with("denied request: expression 'object.data.missing == 'x'' resulted in error: no such key: missing"),
+        denied.line().ends_with(
+            "denied request: expression 'object.data.missing == 'x'' resulted in error: no such key: missing"
+        ),
         "{}",
         denied.line()
     );
@@ -210,9 +228,7 @@ async fn expressions_ask_the_authorizer() {
 #[tokio::test]
 async fn mutations_complete_objects() {
     let cluster = Cluster::new().await;
-    let policy = |name: &str, spec: Value| {
-        json!({"apiVersion": "admissionregistration.k8s.io/v1", "kind": "MutatingAdmissionPolicy", "metadata": {"name": name}, "spec": spec})
-    };
+    let policy = |name: &str, spec: Value| json!({"apiVersion": "admissionregistration.k8s.io/v1", "kind": "MutatingAdmissionPolicy", "metadata": {"name": name}, "spec": spec});
     let binding = |name: &str, policy: &str| {
         json!({"apiVersion": "admissionregistration.k8s.io/v1", "kind": "MutatingAdmissionPolicyBinding",
                "metadata": {"name": name}, "spec": {"policyName": policy}})
@@ -253,5 +269,9 @@ async fn mutations_complete_objects() {
     must(cluster.post(&format!("{GROUP}/mutatingadmissionpolicies"), policy("c-broken", broken)).await).await;
     must(cluster.post(&format!("{GROUP}/mutatingadmissionpolicybindings"), binding("c", "c-broken")).await).await;
     let denied = cluster.post("/apis/apps/v1/namespaces/default/deployments", deployment("y")).await;
-    assert!(denied.line().starts_with("403 Invalid: policy 'c-broken' with binding 'c' denied request: JSON Patch: "), "{}", denied.line());
+    assert!(
+        denied.line().starts_with("403 Invalid: policy 'c-broken' with binding 'c' denied request: JSON Patch: "),
+        "{}",
+        denied.line()
+    );
 }

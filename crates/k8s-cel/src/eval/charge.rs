@@ -122,7 +122,9 @@ fn visit(value: &Value<'_>, left: &mut u64) -> u64 {
         Value::List(list) => list.iter().filter_map(Result::ok).map(|item| visit(&item, left)).sum(),
         Value::Map(map) => {
             let entries = map.keys().into_iter().map(|key| key.to_value());
-            entries.map(|key| visit(&key, left) + map.get(&key).ok().flatten().map_or(0, |value| visit(&value, left))).sum()
+            entries
+                .map(|key| visit(&key, left) + map.get(&key).ok().flatten().map_or(0, |value| visit(&value, left)))
+                .sum()
         }
         _ => 1,
     }

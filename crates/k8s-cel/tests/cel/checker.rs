@@ -20,13 +20,22 @@ fn ill_typed_expressions_are_refused() {
         ("[1, 'a']", "refused: expected type 'int' but found 'string'"),
         ("{'a': 1, 'b': 'c'}", "refused: expected type 'int' but found 'string'"),
         ("'a'.b", "refused: type 'string' does not support field selection"),
-        ("(1).all(x, true)", "refused: expression of type 'int' cannot be range of a comprehension (must be list, map, or dynamic)"),
+        (
+            "(1).all(x, true)",
+            "refused: expression of type 'int' cannot be range of a comprehension (must be list, map, or dynamic)",
+        ),
         ("[1].map(x, x + 'a')", "refused: found no matching overload for '_+_' applied to '(int, string)'"),
-        ("[1].map(x, [x]).map(y, y + 1)", "refused: found no matching overload for '_+_' applied to '(list(int), int)'"),
+        (
+            "[1].map(x, [x]).map(y, y + 1)",
+            "refused: found no matching overload for '_+_' applied to '(list(int), int)'",
+        ),
         ("optional.of(1).value() + 'a'", "refused: found no matching overload for '_+_' applied to '(int, string)'"),
         ("duration('1x')", "refused: invalid duration argument"),
         ("timestamp('yesterday')", "refused: invalid timestamp argument"),
-        ("sets.contains([1], ['a'])", "refused: found no matching overload for 'sets.contains' applied to '(list(int), list(string))'"),
+        (
+            "sets.contains([1], ['a'])",
+            "refused: found no matching overload for 'sets.contains' applied to '(list(int), list(string))'",
+        ),
         ("Foo{a: 1}", "refused: undeclared reference to 'Foo' (in container '')"),
         ("ip('::1').family() == '4'", "refused: found no matching overload for '_==_' applied to '(int, string)'"),
         ("jsonpatch.escapeKey('a')", "refused: undeclared reference to 'jsonpatch' (in container '')"),
@@ -65,17 +74,20 @@ fn results_have_types() {
 fn mutations_build_objects_and_patches() {
     let environment = Environment::new().with("object", Type::Dyn).with_mutations();
     assert_eq!(
-        outcome_with(&environment, "Object{spec: Object.spec{replicas: object.replicas + 1, ?paused: optional.none()}}"),
+        outcome_with(
+            &environment,
+            "Object{spec: Object.spec{replicas: object.replicas + 1, ?paused: optional.none()}}"
+        ),
         r#"{"spec":{"replicas":4}}"#
     );
     assert_eq!(
-        outcome_with(&environment, "[JSONPatch{op: 'add', path: '/a/' + jsonpatch.escapeKey('b/c~'), value: {'x': 1}}]"),
+        outcome_with(
+            &environment,
+            "[JSONPatch{op: 'add', path: '/a/' + jsonpatch.escapeKey('b/c~'), value: {'x': 1}}]"
+        ),
         r#"[{"op":"add","path":"/a/b~1c~0","value":{"x":1}}]"#
     );
-    assert_eq!(
-        outcome_with(&environment, "JSONPatch{operation: 'add'}"),
-        "refused: undefined field 'operation'"
-    );
+    assert_eq!(outcome_with(&environment, "JSONPatch{operation: 'add'}"), "refused: undefined field 'operation'");
     assert_eq!(
         outcome_with(&environment, "JSONPatch{op: 1}"),
         "refused: expected type of field 'op' is 'string' but provided type is 'int'"

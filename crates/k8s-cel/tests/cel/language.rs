@@ -160,6 +160,9 @@ fn syntax_errors_say_where() {
         ("1 2", "refused: Syntax error: extraneous input '2' expecting <EOF>"),
         ("'abc", "refused: Syntax error: token recognition error at: ''abc'"),
         ("for", "refused: reserved identifier: for"),
-        ("a.b(", "refused: Syntax error: mismatched input '<EOF>' expecting {'[', '{', '(', '.', '-', '!', 'true', 'false', 'null', NUM_FLOAT, NUM_INT, NUM_UINT, STRING, BYTES, IDENTIFIER}"),
+        (
+            "a.b(",
+            "refused: Syntax error: mismatched input '<EOF>' expecting {'[', '{', '(', '.', '-', '!', 'true', 'false', 'null', NUM_FLOAT, NUM_INT, NUM_UINT, STRING, BYTES, IDENTIFIER}",
+        ),
     ]);
 }

@@ -35,7 +35,10 @@ fn strings() {
 #[test]
 fn format() {
     check(&[
-        ("'%s is %d years, %.2f m, %x %X %o %b %e %%'.format(['Bo', 42, 1.789, 255, 255, 8, 5, 1500.0])", r#""Bo is 42 years, 1.79 m, ff FF 10 101 1.500000e+03 %""#),
+        (
+            "'%s is %d years, %.2f m, %x %X %o %b %e %%'.format(['Bo', 42, 1.789, 255, 255, 8, 5, 1500.0])",
+            r#""Bo is 42 years, 1.79 m, ff FF 10 101 1.500000e+03 %""#,
+        ),
         ("'%s'.format([[1, 'a', 1.5, null]])", r#""[1, \"a\", 1.500000, null]""#),
         ("'%s'.format([{'b': 1, 'a': duration('1s')}])", r#""{\"a\":duration(\"1s\"), \"b\":1}""#),
         ("'%s %d'.format([1])", "failed: index 1 out of range"),
@@ -126,7 +129,10 @@ fn quantities_and_versions() {
         "semver('1.2.3').major() == 1 && semver('1.2.3').minor() == 2 && semver('1.2.3').patch() == 3",
     ]);
     check(&[
-        ("quantity('x')", "failed: quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'"),
+        (
+            "quantity('x')",
+            "failed: quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'",
+        ),
         ("quantity('50.5').asInteger()", "failed: cannot convert value to integer"),
     ]);
 }
@@ -173,7 +179,10 @@ fn authorizers_are_asked() {
     assert_eq!(ask(&format!("{pods}.subresource('status').name('x').check('get').allowed()")), "false");
     assert_eq!(ask(&format!("{pods}.check('break').errored()")), "true");
     assert_eq!(ask("authorizer.path(' ').check('get').allowed()"), "path must not be empty");
-    assert_eq!(ask("authorizer.serviceAccount('default', 'a@b').path('/x').check('get').allowed()"), "Invalid service account name");
+    assert_eq!(
+        ask("authorizer.serviceAccount('default', 'a@b').path('/x').check('get').allowed()"),
+        "Invalid service account name"
+    );
     assert_eq!(
         ask(&format!("{pods}.check('a').allowed() || {pods}.check('b').allowed() || {pods}.check('c').allowed()")),
         "operation cancelled: actual cost limit exceeded"

@@ -22,7 +22,9 @@ fn refusals(spec: Json) -> Vec<String> {
     let schema = json!({"type": "object", "properties": {"spec": spec}});
     match Rules::compile(&schema, &root()) {
         Ok(_) => Vec::new(),
-        Err(errors) => errors.iter().map(|error| format!("{}: {:?}: {}", error.field, error.kind, error.detail)).collect(),
+        Err(errors) => {
+            errors.iter().map(|error| format!("{}: {:?}: {}", error.field, error.kind, error.detail)).collect()
+        }
     }
 }
 
@@ -179,30 +181,43 @@ fn what_was_wrong_before_only_earns_a_warning() {
 
 #[test]
 fn unsound_rules_are_refused() {
-    let refused = |rules: Json| refusals(json!({
-        "type": "object",
-        "properties": {"x": {"type": "integer"}, "s": {"type": "string"}, "m": {"type": "object", "additionalProperties": {"type": "string"}}},
-        "x-kubernetes-validations": rules,
-    }));
+    let refused = |rules: Json| {
+        refusals(json!({
+            "type": "object",
+            "properties": {"x": {"type": "integer"}, "s": {"type": "string"}, "m": {"type": "object", "additionalProperties": {"type": "string"}}},
+            "x-kubernetes-validations": rules,
+        }))
+    };
     let path = "openAPIV3Schema.properties[spec].x-kubernetes-validations[0]";
     let one = |rules: Json| {
         let refused = refused(rules);
         assert_eq!(refused.len(), 1, "{refused:?}");
         refused[0].strip_prefix(path).expect("the path").to_owned()
     };
-    assert!(one(rule("self.x = 1")).starts_with(".rule: Invalid: compilation failed: ERROR: <input>:1:8: Syntax error"));
+    assert!(
+        one(rule("self.x = 1")).starts_with(".rule: Invalid: compilation failed: ERROR: <input>:1:8: Syntax error")
+    );
     assert!(one(rule("self.y == 1")).contains("undefined field 'y'"));
     assert!(one(rule("self.x == 'a'")).contains("found no matching overload for '_==_' applied to '(int, string)'"));
     assert_eq!(one(rule("self.x")), ".rule: Invalid: cel expression must evaluate to a bool");
     assert_eq!(one(rule(" ")), ".rule: Required: rule is not specified");
     assert_eq!(one(json!([{"rule": "true", "message": " "}])), ".message: Invalid: must be non-empty if specified");
-    assert_eq!(one(json!([{"rule": "true\n&& true"}])), ".message: Required: message must be specified if rule contains line breaks");
-    assert_eq!(one(json!([{"rule": "true", "messageExpression": "1"}])), ".messageExpression: Invalid: messageExpression must evaluate to a string");
+    assert_eq!(
+        one(json!([{"rule": "true\n&& true"}])),
+        ".message: Required: message must be specified if rule contains line breaks"
+    );
+    assert_eq!(
+        one(json!([{"rule": "true", "messageExpression": "1"}])),
+        ".messageExpression: Invalid: messageExpression must evaluate to a string"
+    );
     assert!(one(json!([{"rule": "true", "reason": "Nonsense"}])).starts_with(".reason: NotSupported"));
     assert_eq!(one(json!([{"rule": "true", "fieldPath": ".y"}])), ".fieldPath: Invalid: must be a valid path");
     assert_eq!(one(json!([{"rule": "true", "fieldPath": "x"}])), ".fieldPath: Invalid: must be a valid path");
     assert_eq!(refused(json!([{"rule": "true", "fieldPath": ".m['a.b']"}])), [""; 0]);
-    assert_eq!(one(json!([{"rule": "true", "optionalOldSelf": true}])), ".optionalOldSelf: Invalid: may not be set if oldSelf is not used in rule");
+    assert_eq!(
+        one(json!([{"rule": "true", "optionalOldSelf": true}])),
+        ".optionalOldSelf: Invalid: may not be set if oldSelf is not used in rule"
+    );
 }
 
 #[test]
@@ -213,15 +228,18 @@ fn old_values_that_cannot_be_told_may_not_be_used() {
     }));
     assert_eq!(
         refused,
-        ["openAPIV3Schema.properties[spec].properties[l].items.x-kubernetes-validations[0].rule: Invalid: oldSelf cannot be \
-          used on the uncorrelatable portion of the schema within openAPIV3Schema.properties[spec].properties[l]"]
+        [
+            "openAPIV3Schema.properties[spec].properties[l].items.x-kubernetes-validations[0].rule: Invalid: oldSelf cannot be \
+          used on the uncorrelatable portion of the schema within openAPIV3Schema.properties[spec].properties[l]"
+        ]
     );
 }
 
 #[test]
 fn what_could_cost_too_much_is_refused() {
     let list = |limits: &str, rule_text: &str| {
-        let mut list = json!({"type": "array", "items": {"type": "string"}, "x-kubernetes-validations": rule(rule_text)});
+        let mut list =
+            json!({"type": "array", "items": {"type": "string"}, "x-kubernetes-validations": rule(rule_text)});
         if limits.contains("items") {
             list["maxItems"] = 100.into();
         }
@@ -234,7 +252,11 @@ fn what_could_cost_too_much_is_refused() {
     assert_eq!(list("", "self.all(x, x == 'abc')"), [""; 0]);
     let nested = list("", "self.all(x, self.all(y, x == y))");
     assert!(nested[0].contains("estimated rule cost exceeds budget by factor of more than 100x"), "{nested:?}");
-    assert!(nested.iter().any(|error| error.contains("estimated rule cost total for entire OpenAPIv3 schema exceeds budget")));
+    assert!(
+        nested
+            .iter()
+            .any(|error| error.contains("estimated rule cost total for entire OpenAPIv3 schema exceeds budget"))
+    );
     assert_eq!(list("items length", "self.all(x, self.all(y, x == y))"), [""; 0]);
 }
 
@@ -248,7 +270,9 @@ fn objects_that_cost_too_much_are_cut_off() {
     let numbers: Vec<u32> = (0..100).collect();
     assert_eq!(
         said(&rules, json!({ "l": numbers }), None),
-        ["spec.l: Invalid value: \"array\": 'operation cancelled: actual cost limit exceeded': no further validation rules will be \
-          run due to call cost exceeds limit for rule: self.all(a, self.all(b, self.all(c, a + b + c >= 0)))"]
+        [
+            "spec.l: Invalid value: \"array\": 'operation cancelled: actual cost limit exceeded': no further validation rules will be \
+          run due to call cost exceeds limit for rule: self.all(a, self.all(b, self.all(c, a + b + c >= 0)))"
+        ]
     );
 }

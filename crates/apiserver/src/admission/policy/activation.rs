@@ -86,12 +86,9 @@ fn object_value(object: Option<&Object>) -> Value<'_> {
 
 /// The variable `request` (upstream: `CreateAdmissionRequest`).
 fn describe(request: &Request<'_>, matched: &Matched) -> Json {
-    let kind = |kind: &apimachinery::GroupVersionKind| {
-        json!({ "group": kind.group, "version": kind.version, "kind": kind.kind })
-    };
-    let resource = |row: &api::Resource| {
-        json!({ "group": row.gvk.group, "version": row.gvk.version, "resource": row.plural })
-    };
+    let kind = |kind: &apimachinery::GroupVersionKind| json!({ "group": kind.group, "version": kind.version, "kind": kind.kind });
+    let resource =
+        |row: &api::Resource| json!({ "group": row.gvk.group, "version": row.gvk.version, "resource": row.plural });
     let user: &UserInfo = &request.cx.user;
     let options = match request.operation {
         Operation::Create => Some("CreateOptions"),

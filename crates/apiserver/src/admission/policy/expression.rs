@@ -40,7 +40,8 @@ impl Expression {
 
     /// Evaluates it; an error is worded for whoever's request it was.
     pub fn evaluate<'a>(&'a self, variables: &Variables<'a>, budget: &mut Budget) -> Result<Value<'a>, Failure> {
-        let program = self.program.as_ref().map_err(|problem| Failure::Expression(format!("compilation error: {problem}")))?;
+        let program =
+            self.program.as_ref().map_err(|problem| Failure::Expression(format!("compilation error: {problem}")))?;
         program.evaluate(variables, budget).map_err(|error| match error {
             EvalError::BudgetExhausted => Failure::OutOfBudget,
             EvalError::CostLimit => Failure::Expression(format!(

@@ -47,7 +47,11 @@ pub(super) fn written(request: &Request<'_>) -> Result<(), StatusError> {
             let definition = Definition::read(object.name(), &value);
             for (place, expression) in definition.problems() {
                 let path = Path::new("spec").child(&place);
-                errors.push(field::Error::invalid(&path, expression.source(), expression.problem().unwrap_or_default()));
+                errors.push(field::Error::invalid(
+                    &path,
+                    expression.source(),
+                    expression.problem().unwrap_or_default(),
+                ));
             }
         }
         "ValidatingWebhookConfiguration" | "MutatingWebhookConfiguration" => {

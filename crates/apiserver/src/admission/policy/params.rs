@@ -34,7 +34,9 @@ pub(super) async fn collect(
         (false, true) => "",
         (true, false) => given,
         (true, true) if request.namespace.is_empty() => {
-            return Err("cannot use namespaced paramRef in policy binding that matches cluster-scoped resources".to_owned());
+            return Err(
+                "cannot use namespaced paramRef in policy binding that matches cluster-scoped resources".to_owned()
+            );
         }
         (true, true) => request.namespace,
     };

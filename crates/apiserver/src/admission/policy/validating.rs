@@ -184,7 +184,8 @@ fn evaluate(definition: &Definition, input: &Input<'_>) -> Vec<(usize, Denial)> 
         match validation.expression.evaluate(&variables, &mut budget) {
             Ok(CelValue::Bool(true)) => {}
             Ok(_) => {
-                let made = validation.message_expression.as_ref().map(|message| message.evaluate(&variables, &mut budget));
+                let made =
+                    validation.message_expression.as_ref().map(|message| message.evaluate(&variables, &mut budget));
                 if let Some(Err(failure @ Failure::OutOfBudget)) = &made {
                     denials.extend(on_failure(format!("failed messageExpression: {failure}")));
                     return denials;
@@ -247,8 +248,7 @@ fn annotate(
 /// The answer to a denied request.
 fn refusal(request: &Request<'_>, definition: &Definition, binding: Option<&Binding>, denial: &Denial) -> StatusError {
     let with = binding.map(|binding| format!(" with binding '{}'", binding.name)).unwrap_or_default();
-    let message =
-        format!("ValidatingAdmissionPolicy '{}'{with} denied request: {}", definition.name, denial.message);
+    let message = format!("ValidatingAdmissionPolicy '{}'{with} denied request: {}", definition.name, denial.message);
     let mut error = request.forbidden(&message).with_causes(vec![json!({ "message": message })]);
     (error.reason, error.code) = match denial.reason.as_str() {
         "Forbidden" => ("Forbidden", 403),
@@ -258,4 +258,3 @@ fn refusal(request: &Request<'_>, definition: &Definition, binding: Option<&Bind
     };
     error
 }
-
