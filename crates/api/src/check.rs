@@ -97,6 +97,25 @@ pub(crate) fn ip_address(errors: &mut Errors, value: &str, path: &Path) {
     named(errors, names::ip, value, path);
 }
 
+/// Addresses that no service and no endpoint can have (upstream: `ValidateNonSpecialIP`).
+pub(crate) fn not_special_ip(errors: &mut Errors, address: &str, path: &Path) {
+    let Ok(ip) = address.parse::<std::net::IpAddr>() else { return };
+    let is_link_local = match ip {
+        std::net::IpAddr::V4(ip) => ip.is_link_local(),
+        std::net::IpAddr::V6(ip) => ip.is_unicast_link_local(),
+    };
+    for (is_special, detail) in [
+        (ip.is_unspecified(), format!("may not be unspecified ({address})")),
+        (ip.is_loopback(), "may not be in the loopback range (127.0.0.0/8, ::1/128)".to_owned()),
+        (is_link_local, "may not be in the link-local range (169.254.0.0/16, fe80::/10)".to_owned()),
+        (ip.is_multicast(), "may not be in the link-local multicast range (224.0.0.0/24, ff02::/10)".to_owned()),
+    ] {
+        if is_special {
+            errors.push(Error::invalid(path, address, detail));
+        }
+    }
+}
+
 /// A network in CIDR notation.
 pub(crate) fn cidr(errors: &mut Errors, value: &str, path: &Path) {
     named(errors, names::cidr, value, path);

@@ -37,7 +37,7 @@ fn col<F>(name: &str, kind: &'static str, cell: F) -> Column
 where
     F: Fn(&Object, Timestamp) -> Value + Send + Sync + 'static,
 {
-    Column { name: name.to_owned(), kind, format: "", priority: 0, cell: Arc::new(cell) }
+    Column { name: name.to_owned(), kind, format: "", priority: 0, description: None, cell: Arc::new(cell) }
 }
 
 /// A text column.

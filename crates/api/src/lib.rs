@@ -5,6 +5,8 @@
 
 pub mod resource;
 
+pub mod custom;
+
 pub mod catalogue;
 mod check;
 mod columns;
@@ -15,6 +17,7 @@ mod strategy;
 
 pub use catalogue::RESOURCES;
 pub use columns::human_duration;
+pub use custom::{Conversion, Custom};
 pub use resource::{
     Column, Generation, GroupVersion, Resource, Scope, Special, Strategy, Subresources, Verbs, WriteContext,
 };

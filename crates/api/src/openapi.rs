@@ -22,6 +22,10 @@ mod v3;
 /// The version that documents name.
 const VERSION: &str = "v1.37.0";
 
+/// What the definitions of kinds that were defined at run time refer to.
+const SHARED: [&str; 2] =
+    ["io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta", "io.k8s.apimachinery.pkg.apis.meta.v1.ListMeta"];
+
 /// The document of one group version, as JSON. `rows` may be of any version; others are passed over.
 pub fn v3(group: &str, version: &str, rows: &[Arc<Resource>], schemas: &Schemas) -> Vec<u8> {
     v3::document(group, version, rows, schemas)

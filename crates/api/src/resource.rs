@@ -2,7 +2,11 @@
 
 use std::sync::Arc;
 
+use apimachinery::schema::{NodeId, SchemaSet};
 use apimachinery::{GroupResource, GroupVersionKind, Object, StatusError, UserInfo, field, validation};
+
+use crate::custom::Custom;
+use crate::schemas::SCHEMAS;
 
 mod build;
 
@@ -98,6 +102,8 @@ pub enum Generation {
     SpecAndAnnotations,
     /// Those of anything but metadata and status: kinds without a spec that have a generation all the same.
     Content,
+    /// Those of anything but metadata: custom resources whose status is no part of its own.
+    All,
 }
 
 impl Generation {
@@ -106,22 +112,24 @@ impl Generation {
         match self {
             Self::Never => false,
             Self::Spec | Self::SpecAndAnnotations => object.0.contains_key("spec"),
-            Self::Content => true,
+            Self::Content | Self::All => true,
         }
     }
 
     /// Whether the update from `old` to `new` counts.
     pub fn moves(self, new: &Object, old: &Object) -> bool {
         let differs = |path: &[&str]| new.at(path) != old.at(path);
-        let content = |object: &Object| {
-            let own = |(key, _): &(&String, &serde_json::Value)| !matches!(key.as_str(), "metadata" | "status");
-            object.0.iter().filter(own).map(|(key, value)| (key.clone(), value.clone())).collect::<Vec<_>>()
+        let others = |apart: &[&str]| {
+            let own = |object: &&Object| object.0.keys().filter(|key| !apart.contains(&key.as_str())).count();
+            own(&new) != own(&old)
+                || new.0.iter().any(|(key, value)| !apart.contains(&key.as_str()) && old.0.get(key) != Some(value))
         };
         match self {
             Self::Never => false,
             Self::Spec => differs(&["spec"]),
             Self::SpecAndAnnotations => differs(&["spec"]) || differs(&["metadata", "annotations"]),
-            Self::Content => content(new) != content(old),
+            Self::Content => others(&["metadata", "status"]),
+            Self::All => others(&["metadata"]),
         }
     }
 }
@@ -161,6 +169,12 @@ pub trait Strategy: Send + Sync {
     /// Rules between the old and the new object at update; `validate` has run on the new one as well.
     fn validate_update(&self, _object: &Object, _old: &Object) -> Vec<field::Error> {
         Vec::new()
+    }
+
+    /// Whether `validate_update` stands for itself, so that `validate` does not run as well: kinds that judge an
+    /// unchanged part of an object by what was there before.
+    fn judges_updates_alone(&self) -> bool {
+        false
     }
 
     /// Rules for a write of `/status`.
@@ -207,6 +221,9 @@ pub trait Strategy: Send + Sync {
         None
     }
 
+    /// What a delete request does to an object before its finalizers decide whether it stays.
+    fn prepare_for_delete(&self, _object: &mut Object, _now: jiff::Timestamp) {}
+
     /// Warnings for the client, sent as `Warning` headers.
     fn warnings(&self, _object: &Object) -> Vec<String> {
         Vec::new()
@@ -230,6 +247,8 @@ pub struct Column {
     pub format: &'static str,
     /// 0 is always shown, 1 with `-o wide`.
     pub priority: i32,
+    /// What it shows, where that is more than its name.
+    pub description: Option<String>,
     /// The cell for an object at a time.
     pub cell: Arc<dyn Fn(&Object, jiff::Timestamp) -> serde_json::Value + Send + Sync>,
 }
@@ -269,6 +288,8 @@ pub struct Resource {
     pub columns: Vec<Column>,
     /// What the kind does differently.
     pub strategy: Arc<dyn Strategy>,
+    /// Of a kind that was defined at run time: its structure.
+    pub custom: Option<Arc<dyn Custom>>,
 }
 
 impl Resource {
@@ -306,6 +327,18 @@ impl Resource {
                 Some(other) => other.to_string(),
             }
         })
+    }
+
+    /// The kind of a list of these objects.
+    pub fn list_kind(&self) -> String {
+        self.custom.as_ref().map_or_else(|| format!("{}List", self.gvk.kind), |custom| custom.list_kind().to_owned())
+    }
+
+    /// The schema of the row's own kind, of its list or of a body that one of its subresources takes: the one place
+    /// where structure is looked up, for built-in kinds and others.
+    pub fn schema_of(&self, kind: &GroupVersionKind) -> Option<(&SchemaSet, NodeId)> {
+        let own = self.custom.as_ref().map(|custom| custom.schemas()).and_then(|own| Some((&own.set, own.of(kind)?)));
+        own.or_else(|| Some((&SCHEMAS.set, SCHEMAS.of(kind)?)))
     }
 
     /// The 404 of this kind.

@@ -4,9 +4,11 @@
 //! pkg/registry/*/*/strategy.go. All of it walks the JSON in place: see [`crate::json`].
 
 mod admission;
+mod api_service;
 mod autoscaling;
 mod certificates;
 mod config_map;
+mod controller_revision;
 mod coordination;
 mod cron_job;
 mod daemon_set;
@@ -26,18 +28,22 @@ mod rbac;
 mod replica_set;
 mod replication_controller;
 mod required;
+mod resource;
 mod scheduling;
 mod secret;
 mod service;
 mod stateful_set;
 mod storage;
 mod volume;
+mod webhooks;
 mod workload;
 
-pub(crate) use admission::{Policy, PolicyBinding, WebhookConfiguration};
+pub(crate) use admission::{Policy, PolicyBinding};
+pub(crate) use api_service::ApiService;
 pub(crate) use autoscaling::HorizontalPodAutoscaler;
 pub(crate) use certificates::{CertificateSigningRequest, TrustBundle};
 pub(crate) use config_map::ConfigMap;
+pub(crate) use controller_revision::ControllerRevision;
 pub(crate) use coordination::Lease;
 pub(crate) use cron_job::CronJob;
 pub(crate) use daemon_set::DaemonSet;
@@ -57,12 +63,16 @@ pub(crate) use rbac::{Binding, Role};
 pub(crate) use replica_set::ReplicaSet;
 pub(crate) use replication_controller::ReplicationController;
 pub(crate) use required::{Structure, Unversioned};
+pub(crate) use resource::{DeviceClass, ResourceClaim, ResourceClaimTemplate, ResourceSlice};
 pub(crate) use scheduling::{PriorityClass, RuntimeClass};
 pub(crate) use secret::Secret;
 pub(crate) use service::Service;
 pub(crate) use stateful_set::StatefulSet;
-pub(crate) use storage::{CsiDriver, StorageClass};
+pub(crate) use storage::{
+    CsiDriver, CsiNode, CsiStorageCapacity, StorageClass, VolumeAttachment, VolumeAttributesClass,
+};
 pub(crate) use volume::{PersistentVolume, PersistentVolumeClaim};
+pub(crate) use webhooks::WebhookConfiguration;
 pub(crate) use workload::PodTemplate;
 
 #[cfg(test)]

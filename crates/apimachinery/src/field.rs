@@ -5,34 +5,116 @@ use std::fmt;
 use serde_json::Value;
 
 /// Where a field is: `spec.containers[0].env[name]`.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Path(String);
+///
+/// Validation makes some hundreds of paths an object and shows hardly one, so a path of usual length lives on the stack:
+/// a step copies it and appends. Only long ones take memory.
+#[derive(Clone)]
+pub struct Path(Text);
+
+#[derive(Clone)]
+enum Text {
+    Short { length: u8, bytes: [u8; SHORT] },
+    Long(String),
+}
+
+/// Paths up to here take no memory.
+const SHORT: usize = 126;
 
 impl Path {
     /// A path of one field; the empty path is `Path::default()`.
     pub fn new(name: &str) -> Self {
-        Self(name.to_owned())
+        let mut path = Self::default();
+        path.push(name);
+        path
     }
 
     /// The field `name` below this one.
     pub fn child(&self, name: &str) -> Self {
-        if self.0.is_empty() { Self::new(name) } else { Self(format!("{}.{name}", self.0)) }
+        let mut path = self.clone();
+        if !path.is_empty() {
+            path.push(".");
+        }
+        path.push(name);
+        path
     }
 
     /// The list item at `index`.
     pub fn index(&self, index: usize) -> Self {
-        Self(format!("{}[{index}]", self.0))
+        let mut digits = [b'0'; 20];
+        let (mut at, mut rest) = (digits.len(), index);
+        loop {
+            at -= 1;
+            digits[at] = b'0' + (rest % 10) as u8;
+            rest /= 10;
+            if rest == 0 {
+                break;
+            }
+        }
+        self.key(std::str::from_utf8(&digits[at..]).unwrap_or_default())
     }
 
     /// The map entry (or keyed list item) `key`.
     pub fn key(&self, key: &str) -> Self {
-        Self(format!("{}[{key}]", self.0))
+        let mut path = self.clone();
+        ["[", key, "]"].into_iter().for_each(|part| path.push(part));
+        path
+    }
+
+    fn is_empty(&self) -> bool {
+        match &self.0 {
+            Text::Short { length, .. } => *length == 0,
+            Text::Long(text) => text.is_empty(),
+        }
+    }
+
+    fn as_str(&self) -> &str {
+        match &self.0 {
+            // Only whole texts are appended.
+            Text::Short { length, bytes } => std::str::from_utf8(&bytes[..usize::from(*length)]).unwrap_or_default(),
+            Text::Long(text) => text,
+        }
+    }
+
+    fn push(&mut self, text: &str) {
+        match &mut self.0 {
+            Text::Short { length, bytes } => {
+                let begin = usize::from(*length);
+                match bytes.get_mut(begin..begin + text.len()) {
+                    Some(place) => {
+                        place.copy_from_slice(text.as_bytes());
+                        *length = (begin + text.len()) as u8;
+                    }
+                    None => self.0 = Text::Long([self.as_str(), text].concat()),
+                }
+            }
+            Text::Long(long) => long.push_str(text),
+        }
+    }
+}
+
+impl Default for Path {
+    fn default() -> Self {
+        Self(Text::Short { length: 0, bytes: [0; SHORT] })
+    }
+}
+
+impl PartialEq for Path {
+    fn eq(&self, other: &Self) -> bool {
+        self.as_str() == other.as_str()
+    }
+}
+
+impl Eq for Path {}
+
+impl fmt::Debug for Path {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Path").field(&self.as_str()).finish()
     }
 }
 
 impl fmt::Display for Path {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(if self.0.is_empty() { "<nil>" } else { &self.0 })
+        f.write_str(if self.is_empty() { "<nil>" } else { self.as_str() })
     }
 }
 
@@ -121,6 +203,11 @@ impl Error {
         Self::new(ErrorType::Invalid, path, Some(value.into()), detail)
     }
 
+    /// The value breaks a rule and is too much to show (upstream: `OmitValueType`).
+    pub fn invalid_whole(path: &Path, detail: impl Into<String>) -> Self {
+        Self::new(ErrorType::Invalid, path, None, detail)
+    }
+
     /// The value is of the wrong type.
     pub fn type_invalid(path: &Path, value: impl Into<Value>, detail: impl Into<String>) -> Self {
         Self::new(ErrorType::TypeInvalid, path, Some(value.into()), detail)
@@ -187,6 +274,19 @@ impl fmt::Display for Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn long_paths_are_paths_too() {
+        let mut path = Path::default();
+        let mut text = String::new();
+        for step in 0..40 {
+            path = path.child("é").index(step).key("k");
+            text.push_str(&format!("{}é[{step}][k]", if text.is_empty() { "" } else { "." }));
+            assert_eq!(path.to_string(), text);
+        }
+        assert_eq!(Path::default().to_string(), "<nil>");
+        assert_eq!(Path::default().index(usize::MAX).to_string(), format!("[{}]", usize::MAX));
+    }
 
     #[test]
     fn errors_read_like_upstreams() {

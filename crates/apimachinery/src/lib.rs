@@ -9,6 +9,7 @@ pub mod duration;
 pub mod field;
 pub mod fields;
 pub mod intstr;
+pub mod json;
 pub mod labels;
 pub mod meta;
 pub mod names;

@@ -12,7 +12,7 @@ mod structural;
 pub use builder::{Builder, FieldSpec, SchemaError, Spec};
 pub use decode::{DecodeError, FieldValidation, Problem, StrictError, TypeError, decode};
 pub use openapi::OpenApiError;
-pub use structural::{apply_defaults, prune};
+pub use structural::{apply_defaults, prune, prune_nulls};
 
 use std::fmt;
 

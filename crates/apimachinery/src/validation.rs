@@ -150,6 +150,20 @@ pub fn qualified_name(text: &str) -> Vec<String> {
     errors
 }
 
+/// A domain and a path below it, as `example.com/controller`.
+pub fn domain_prefixed_path(text: &str) -> Vec<String> {
+    let Some((domain, path)) = text.split_once('/').filter(|(domain, path)| !domain.is_empty() && !path.is_empty())
+    else {
+        return vec!["must be a domain-prefixed path (such as \"acme.io/foo\")".to_owned()];
+    };
+    let mut errors = dns1123_subdomain(domain);
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=:@/%".contains(&byte);
+    if !path.bytes().all(allowed) {
+        errors.push(regex_error("Invalid path", r"[A-Za-z0-9/\-._~%!$&'()*+,;=:]+", &[]));
+    }
+    errors
+}
+
 /// The value of a label.
 pub fn label_value(text: &str) -> Vec<String> {
     let words = "a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', \

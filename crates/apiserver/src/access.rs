@@ -6,44 +6,94 @@
 //!        handlers: access.handlers(), plugins: access.plugins(), .. }
 //! ```
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use apimachinery::{GroupVersionKind, Object, StatusError};
 use async_trait::async_trait;
-use component_base::Scope;
+use authn::expression::{Compiler, NoExpressions};
+use component_base::{FileWatch, Scope};
 use http::{Response, StatusCode};
 use store::Store;
 
 use crate::admission::Plugin;
-use crate::authentication::{Authentication, ServiceAccountTokens, SigningKey, token_request, token_review};
+use crate::admission::certificates::{
+    CertificateApproval, CertificateSigning, CertificateSubjectRestriction, ClusterTrustBundleAttest,
+};
+use crate::authentication::{Authentication, ServiceAccountTokens, SigningKey, Tokens, token_request, token_review};
 use crate::authenticator::Authenticator;
+use crate::authorization::config::AuthorizationConfiguration;
 use crate::authorization::escalation::EscalationCheck;
 use crate::authorization::{Authorization, aggregation, bootstrap, review};
 use crate::authorizer::Authorizer;
 use crate::body::{self, Body};
 use crate::handler::{Call, Handler, Handlers};
+use crate::registry::write::Draft;
 use crate::registry::{Cx, answer, decode};
+
+pub mod expressions;
+pub mod options;
+
+pub use expressions::Cel;
+pub use options::{Options, OptionsError};
 
 const AUTHENTICATION: &str = "authentication.k8s.io";
 const AUTHORIZATION: &str = "authorization.k8s.io";
 
 /// See the module.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Access {
     store: Arc<dyn Store>,
-    tokens: Arc<ServiceAccountTokens>,
+    accounts: Arc<ServiceAccountTokens>,
+    authentication: Arc<Authentication>,
     authorization: Arc<Authorization>,
+    options: Arc<Options>,
+    compiler: Arc<dyn Compiler>,
 }
 
 impl Access {
-    /// Tokens of `issuer` signed with `key`; roles, bindings, accounts and pods from `store`.
+    /// Tokens of `issuer` signed with `key`; roles, bindings, accounts and pods from `store`. Everything else is as
+    /// upstream has it by default.
     pub fn new(issuer: &str, key: SigningKey, store: Arc<dyn Store>) -> Self {
-        let tokens = Arc::new(ServiceAccountTokens::new(issuer, key, store.clone()));
-        let authorization = Arc::new(Authorization::new(store.clone()));
-        Self { store, tokens, authorization }
+        let options = Options { service_account_issuers: vec![issuer.to_owned()], ..Options::default() };
+        let accounts = Arc::new(ServiceAccountTokens::new(issuer, key, store.clone()));
+        Self {
+            authentication: Arc::new(Authentication::new(Arc::new(Tokens::new(accounts.clone())))),
+            authorization: Arc::new(Authorization::new(store.clone())),
+            store,
+            accounts,
+            options: Arc::new(options),
+            compiler: Arc::new(NoExpressions),
+        }
     }
 
-    /// Reconciles the default roles and bindings, and keeps aggregated roles up to date from then on.
+    /// As the options say; expressions in configuration files are compiled by `compiler`.
+    pub fn configured(
+        options: Options,
+        key: SigningKey,
+        store: Arc<dyn Store>,
+        compiler: Arc<dyn Compiler>,
+    ) -> Result<Self, OptionsError> {
+        let [issuer, former @ ..] = options.service_account_issuers.as_slice() else {
+            return Err(OptionsError::Contradiction("service-account-issuer is a required flag"));
+        };
+        let accounts = ServiceAccountTokens::new(issuer, key, store.clone());
+        let accounts = Arc::new(accounts.accepting(former.to_vec(), options.api_audiences.clone()));
+        let authentication = options.authentication(&accounts, &store, &*compiler)?;
+        let authorization = Authorization::new(store.clone());
+        authorization.replace(options.authorizers(&*compiler)?);
+        Ok(Self {
+            store,
+            accounts,
+            authentication: Arc::new(authentication),
+            authorization: Arc::new(authorization),
+            options: Arc::new(options),
+            compiler,
+        })
+    }
+
+    /// Reconciles the default roles and bindings, keeps aggregated roles up to date from then on, and takes in
+    /// configuration files when they change.
     pub async fn start(&self, scope: &Scope) -> Result<(), store::Error> {
         bootstrap::reconcile(&self.store).await?;
         let store = self.store.clone();
@@ -52,17 +102,58 @@ impl Access {
                 tracing::error!(%err, "aggregated cluster roles are no longer kept up to date");
             }
         });
+        if let Some(path) = &self.options.authentication_config {
+            scope.spawn("authentication-config", self.clone().follow(path.clone(), Self::take_authentication));
+        }
+        if let Some(path) = &self.options.authorization_config {
+            scope.spawn("authorization-config", self.clone().follow(path.clone(), Self::take_authorization));
+        }
+        Ok(())
+    }
+
+    /// Takes in what a file holds whenever it changes; what cannot be used changes nothing.
+    async fn follow(self, path: PathBuf, take: fn(&Self, &str) -> Result<(), OptionsError>) {
+        let path_shown = path.display();
+        let mut watch = match FileWatch::new(&path) {
+            Ok(watch) => watch,
+            Err(err) => return tracing::error!(%err, path = %path_shown, "the configuration file cannot be followed"),
+        };
+        loop {
+            match watch.changed().await {
+                Err(err) => return tracing::error!(%err, path = %path_shown, "the configuration file cannot be read"),
+                Ok(text) => match take(&self, &String::from_utf8_lossy(&text)) {
+                    Ok(()) => tracing::info!(path = %path_shown, "reloaded"),
+                    Err(err) => tracing::error!(%err, path = %path_shown, "not reloaded: the former one stays"),
+                },
+            }
+        }
+    }
+
+    fn take_authentication(&self, text: &str) -> Result<(), OptionsError> {
+        let providers = self.options.providers(Some(text), &self.accounts, &*self.compiler)?;
+        self.authentication.tokens.providers.store(Arc::new(providers.oidc));
+        self.authentication.anonymous.store(Arc::new(providers.anonymous));
+        Ok(())
+    }
+
+    fn take_authorization(&self, text: &str) -> Result<(), OptionsError> {
+        self.authorization.replace(AuthorizationConfiguration::parse(text)?.build(&*self.compiler)?);
         Ok(())
     }
 
     /// Who asks.
     pub fn authenticator(&self) -> Arc<dyn Authenticator> {
-        Arc::new(Authentication::new(self.tokens.clone()))
+        self.authentication.clone()
     }
 
     /// Whether they may.
     pub fn authorizer(&self) -> Arc<dyn Authorizer> {
         self.authorization.clone()
+    }
+
+    /// Signs tokens of service accounts: for the controller that fills Secrets with them.
+    pub fn accounts(&self) -> &Arc<ServiceAccountTokens> {
+        &self.accounts
     }
 
     /// Tokens, reviews and the documents about the tokens' issuer.
@@ -79,15 +170,21 @@ impl Access {
         register(AUTHORIZATION, "selfsubjectaccessreviews", "", Answers::SelfSubjectAccessReview);
         register(AUTHORIZATION, "localsubjectaccessreviews", "", Answers::LocalSubjectAccessReview);
         register(AUTHORIZATION, "selfsubjectrulesreviews", "", Answers::SelfSubjectRulesReview);
-        handlers.document("/openid/v1/jwks", "application/jwk-set+json", &self.tokens.jwks());
-        let configuration = self.tokens.openid_configuration();
+        handlers.document("/openid/v1/jwks", "application/jwk-set+json", &self.accounts.jwks());
+        let configuration = self.accounts.openid_configuration();
         handlers.document("/.well-known/openid-configuration", "application/json", &configuration);
         handlers
     }
 
-    /// What judges writes of roles and bindings.
+    /// What judges writes of roles, bindings and certificates.
     pub fn plugins(&self) -> Vec<Box<dyn Plugin>> {
-        vec![Box::new(EscalationCheck::new(self.authorization.clone()))]
+        vec![
+            Box::new(EscalationCheck::new(self.authorization.clone())),
+            Box::new(CertificateApproval),
+            Box::new(CertificateSigning),
+            Box::new(ClusterTrustBundleAttest),
+            Box::new(CertificateSubjectRestriction),
+        ]
     }
 }
 
@@ -124,6 +221,7 @@ impl Handler for AccessHandler {
             _ => cx.row.gvk.clone(),
         };
         let object = decode::body(&cx, &bytes, &kind)?;
+        let object = Draft::admitted(&cx, object).await?;
         let answered = self.answer(&cx, object).await?;
         let mut response = answer::other(&cx, StatusCode::CREATED, &answered.into_value())?;
         crate::service::add_warnings(&cx, &mut response);
@@ -133,21 +231,29 @@ impl Handler for AccessHandler {
 
 impl AccessHandler {
     async fn answer(&self, cx: &Cx, object: Object) -> Result<Object, StatusError> {
-        let Access { tokens, authorization, .. } = &self.access;
+        let Access { accounts, authentication, authorization, .. } = &self.access;
         let info = &cx.info;
         match self.answers {
             Answers::TokenRequest => {
-                token_request::create(tokens, &cx.user, &info.namespace, &info.name, object, cx.now).await
+                token_request::create(accounts, &cx.user, &info.namespace, &info.name, object, cx.now).await
             }
-            Answers::TokenReview => token_review::review(tokens, object, cx.now),
+            Answers::TokenReview => token_review::review(&authentication.tokens, object, cx.now).await,
             Answers::SelfSubjectReview => review::self_subject_review(&cx.user, object),
-            Answers::SubjectAccessReview => review::subject_access_review(authorization, object),
-            Answers::SelfSubjectAccessReview => review::self_subject_access_review(authorization, &cx.user, object),
+            Answers::SubjectAccessReview => review::subject_access_review(authorization, object).await,
+            Answers::SelfSubjectAccessReview => {
+                review::self_subject_access_review(authorization, &cx.user, object).await
+            }
             Answers::LocalSubjectAccessReview => {
-                review::local_subject_access_review(authorization, &info.namespace, object)
+                review::local_subject_access_review(authorization, &info.namespace, object).await
             }
             Answers::SelfSubjectRulesReview => review::self_subject_rules_review(authorization, &cx.user, object),
         }
+    }
+}
+
+impl std::fmt::Debug for Access {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Access").field("options", &self.options).finish_non_exhaustive()
     }
 }
 
@@ -297,7 +403,7 @@ mod tests {
         assert_eq!(code, 403);
         assert_eq!(
             status["message"],
-            r#"users "bob" is forbidden: User "ann" cannot impersonate resource "users" in API group "" at the cluster scope"#
+            r#"pods is forbidden: User "ann" cannot impersonate-on:user-info:list resource "pods" in API group "" in the namespace "default""#
         );
         let (code, status) = server.ask_with(root(), "GET", path, &[("impersonate-user", "bob")], Value::Null).await;
         assert_eq!(code, 403);

@@ -1,25 +1,54 @@
 //! Admission: plugins that complete and judge every write before it is stored
 //! (upstream: apiserver/pkg/admission, plugin/pkg/admission).
 //!
-//! Mutating plugins run first, each on what the one before left; validating ones then judge the result.
-//! One plugin, one file. Deletes and the special subresources are only judged.
+//! Mutating plugins run first, each on what the one before left; validating ones then judge the result. A mutating
+//! webhook or policy that changes the object may have the round run once more ([`reinvocation`]).
+//! One plugin, one file; their order and which of them run is in [`plugins`].
 
 use std::sync::Arc;
 
 use api::Resource;
-use apimachinery::{Object, StatusError};
+use apimachinery::{GroupVersionKind, Object, StatusError};
 use async_trait::async_trait;
 
 use crate::registry::Cx;
 
+pub mod config;
+pub mod connect;
+pub mod plugins;
+pub mod reinvocation;
+
+mod cache;
+
+pub mod always_pull_images;
+pub mod certificates;
+pub mod default_ingress_class;
+pub mod default_storage_class;
 pub mod default_toleration_seconds;
+pub mod deny_service_external_ips;
+pub mod event_rate_limit;
+pub mod extended_resource_toleration;
+pub mod limit_ranger;
 pub mod matching;
+pub mod namespace_auto_provision;
+pub mod namespace_exists;
 pub mod namespace_lifecycle;
 pub mod node_restriction;
+pub mod owner_references_permission;
+pub mod pod_security;
+pub mod pod_topology_labels;
 pub mod policy;
 pub mod priority;
+pub mod pvc_resize;
+pub mod resource_quota;
+pub mod runtime_class;
 pub mod service_account;
+pub mod storage_protection;
 pub mod taint_nodes_by_condition;
+pub mod webhook;
+
+pub use config::{Config, ConfigError};
+use reinvocation::Reinvocation;
 
 /// What is about to happen to the object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,6 +75,12 @@ impl Operation {
     }
 }
 
+impl std::fmt::Display for Operation {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
 /// A write as plugins see it.
 pub struct Request<'a> {
     /// The request it belongs to.
@@ -66,6 +101,8 @@ pub struct Request<'a> {
     pub old: Option<Object>,
     /// Nothing will be written.
     pub dry_run: bool,
+    /// Whether mutating plugins are asked a second time.
+    pub reinvocation: Reinvocation,
 }
 
 impl Request<'_> {
@@ -79,9 +116,47 @@ impl Request<'_> {
         self.operation == Operation::Create && self.is_main(group, kind)
     }
 
+    /// Whether this creates or changes an object.
+    pub fn writes(&self) -> bool {
+        matches!(self.operation, Operation::Create | Operation::Update)
+    }
+
+    /// Whether this is about a resource of a group, or one of its subresources.
+    pub fn is_resource(&self, group: &str, resource: &str) -> bool {
+        self.row.gvk.group == group && self.row.plural == resource
+    }
+
+    /// The kind of the object that is admitted: of subresources it may differ from the resource's own.
+    pub fn kind(&self) -> GroupVersionKind {
+        if let Some(object) = self.object.as_ref().filter(|object| !object.kind().is_empty()) {
+            return GroupVersionKind::from_api_version(object.api_version(), object.kind());
+        }
+        let special = self.row.subresources.special(self.subresource);
+        special.map_or_else(|| self.row.gvk.clone(), |special| special.body.clone())
+    }
+
     /// The plugin's refusal, as upstream's `admission.NewForbidden`.
     pub fn forbidden(&self, cause: impl std::fmt::Display) -> StatusError {
-        StatusError::forbidden(&self.row.group_resource(), &self.name, &cause.to_string())
+        StatusError::forbidden(&self.row.group_resource(), self.shown_name(), &cause.to_string())
+    }
+
+    /// Adds a note for the audit log.
+    pub fn annotate(&self, key: &str, value: &str) {
+        if let Some(trail) = &self.cx.trail {
+            trail.annotate(key, value);
+        }
+    }
+
+    /// The name, or what it will begin with (upstream: `extractResourceName`).
+    fn shown_name(&self) -> &str {
+        if !self.name.is_empty() {
+            return &self.name;
+        }
+        let given = self.object.as_ref().map(|object| match object.name() {
+            "" => object.meta_str("generateName"),
+            name => name,
+        });
+        given.filter(|name| !name.is_empty()).unwrap_or("Unknown")
     }
 }
 
@@ -114,22 +189,17 @@ impl Chain {
         Self { plugins: plugins.into() }
     }
 
-    /// The built-in plugins, followed by `further` ones; upstream's order (pkg/kubeapiserver/options/plugins.go).
-    pub fn built_in(further: Vec<Box<dyn Plugin>>) -> Self {
-        let mut plugins: Vec<Box<dyn Plugin>> = vec![
-            Box::new(namespace_lifecycle::NamespaceLifecycle),
-            Box::new(service_account::ServiceAccount),
-            Box::new(node_restriction::NodeRestriction),
-            Box::new(taint_nodes_by_condition::TaintNodesByCondition),
-            Box::new(priority::Priority),
-            Box::new(default_toleration_seconds::DefaultTolerationSeconds),
-        ];
-        plugins.extend(further);
-        Self::new(plugins)
+    /// Lets every plugin complete the object, in order; once more when one of them asks for it
+    /// (upstream: admission/reinvocation.go).
+    pub async fn admit(&self, request: &mut Request<'_>) -> Result<(), StatusError> {
+        self.round(request).await?;
+        if request.reinvocation.begin_again() {
+            self.round(request).await?;
+        }
+        Ok(())
     }
 
-    /// Lets every plugin complete the object, in order.
-    pub async fn admit(&self, request: &mut Request<'_>) -> Result<(), StatusError> {
+    async fn round(&self, request: &mut Request<'_>) -> Result<(), StatusError> {
         for plugin in self.plugins.iter() {
             plugin.admit(request).await?;
         }

@@ -1,20 +1,23 @@
-//! Authorization: whether somebody may do what they ask. Members of `system:masters` may everything; then the Node
-//! authorizer and RBAC are asked, in this order; whoever is allowed by none may not.
+//! Authorization: whether somebody may do what they ask. Members of `system:masters` may everything; then the
+//! configured authorizers are asked in their order, Node and RBAC unless told otherwise; whoever is allowed by none
+//! may not.
 //!
-//! Everything is judged in memory and is as new as the store: see [`follow`].
+//! What Node and RBAC know lies in memory and is as new as the store: see [`follow`].
 //!
 //! ```text
-//! Authorization::authorize > privileged group > node > RBAC policy
-//!                                                 |        |
-//!                                      Follower<pods>  Follower<roles and bindings> > store watch
+//! Authorization::judge > privileged group > node > RBAC policy > webhooks ...
+//!                                            |        |
+//!                                 Follower<pods>  Follower<roles and bindings> > store watch
 //! ```
 
 use std::sync::Arc;
 
 use apimachinery::UserInfo;
+use arc_swap::ArcSwap;
+use async_trait::async_trait;
 use store::Store;
 
-use crate::authorizer::{Attributes, Authorizer, Decision};
+use crate::authorizer::{Attributes, Authorizer, Decision, Verdict};
 
 pub mod rule;
 
@@ -22,11 +25,15 @@ pub mod follow;
 pub mod node;
 pub mod policy;
 
+pub mod config;
+pub mod webhook;
+
 pub mod aggregation;
 pub mod bootstrap;
 pub mod escalation;
 pub mod review;
 
+use self::webhook::WebhookAuthorizer;
 use follow::Follower;
 use node::NodeAuthorizer;
 use policy::Policy;
@@ -35,42 +42,58 @@ use rule::PolicyRule;
 /// The group that may everything (upstream: `user.SystemPrivilegedGroup`).
 pub const PRIVILEGED_GROUP: &str = "system:masters";
 
-/// Upstream's order `Node,RBAC` behind the privileged group.
+/// One of the configured authorizers.
+#[derive(Clone, Debug)]
+pub enum Member {
+    /// What kubelets need.
+    Node,
+    /// Roles and bindings.
+    Rbac,
+    /// Another server.
+    Webhook(Arc<WebhookAuthorizer>),
+    /// Everything is allowed.
+    AlwaysAllow,
+    /// Nothing is allowed.
+    AlwaysDeny,
+}
+
+/// The configured authorizers behind the privileged group.
 #[derive(Debug)]
 pub struct Authorization {
     node: NodeAuthorizer,
     policy: Follower<Policy>,
+    members: ArcSwap<Vec<Member>>,
 }
 
 impl Authorization {
-    /// Follows pods, roles and bindings of `store`.
+    /// Follows pods, roles and bindings of `store`; upstream's order `Node,RBAC`.
     pub fn new(store: Arc<dyn Store>) -> Self {
-        Self { node: NodeAuthorizer::new(store.clone()), policy: Follower::new(store, policy::PREFIX) }
+        Self {
+            node: NodeAuthorizer::new(store.clone()),
+            policy: Follower::new(store, policy::PREFIX),
+            members: ArcSwap::from_pointee(vec![Member::Node, Member::Rbac]),
+        }
     }
 
-    /// The judgement on a request, and why.
-    pub fn judge(&self, request: &Attributes<'_>) -> (Decision, String) {
-        if request.user.is_in(PRIVILEGED_GROUP) {
-            return (Decision::Allow, String::new());
-        }
-        let node = self.node.authorize(request);
-        if node == Decision::Allow {
-            return (node, String::new());
-        }
-        let (decision, reason) = self.policy.read(|policy| policy.authorize(request));
-        match (decision, node) {
-            (Decision::NoOpinion(rbac), Decision::NoOpinion(node)) => {
-                let reasons: Vec<String> = [node, rbac].into_iter().filter(|reason| !reason.is_empty()).collect();
-                let reason = reasons.join("\n");
-                (Decision::NoOpinion(reason.clone()), reason)
+    /// Asks these authorizers from now on.
+    pub fn replace(&self, members: Vec<Member>) {
+        self.members.store(Arc::new(members));
+    }
+
+    /// What an authorizer knows by itself; a webhook's answer only where it was asked before.
+    fn at_once(&self, member: &Member, request: &Attributes<'_>) -> Verdict {
+        let verdict = |decision, reason| Verdict { decision, reason };
+        match member {
+            Member::Node => of_decision(self.node.authorize(request)),
+            Member::Rbac => {
+                let (decision, reason) = self.policy.read(|policy| policy.authorize(request));
+                verdict(decision, reason)
             }
-            (decision, _) => (decision, reason),
+            Member::Webhook(hook) => hook.known(request),
+            Member::AlwaysAllow => verdict(Decision::Allow, String::new()),
+            // Upstream's words and decision: others may still allow it.
+            Member::AlwaysDeny => of_decision(Decision::NoOpinion("Everything is forbidden.".into())),
         }
-    }
-
-    /// Whether the request is allowed.
-    pub fn allows(&self, request: &Attributes<'_>) -> bool {
-        self.judge(request).0 == Decision::Allow
     }
 
     /// The rules that RBAC grants the user in the namespace, and what could not be found.
@@ -81,14 +104,97 @@ impl Authorization {
         self.policy.read(|policy| policy.rules_for(user, namespace))
     }
 
+    /// Every rule that can be named for the user in the namespace, and what cannot be said (upstream: union's
+    /// `RulesFor`).
+    pub fn resolvable_rules(&self, user: &UserInfo, namespace: &str) -> (Vec<PolicyRule>, Vec<String>) {
+        let (mut rules, mut gaps) = (Vec::new(), Vec::new());
+        if user.is_in(PRIVILEGED_GROUP) {
+            rules = bootstrap::parse_rules(bootstrap::ALL_RULES);
+        }
+        for member in self.members.load().iter() {
+            match member {
+                Member::Node if node::node_of(user).is_some() => {
+                    gaps.push("node authorizer does not support user rule resolution".to_owned());
+                }
+                Member::Rbac => {
+                    let (more, missing) = self.policy.read(|policy| policy.rules_for(user, namespace));
+                    rules.extend(more);
+                    gaps.extend(missing);
+                }
+                Member::Webhook(_) => {
+                    gaps.push("webhook authorizer does not support user rule resolution".to_owned());
+                }
+                Member::AlwaysAllow => rules.extend(bootstrap::parse_rules(bootstrap::ALL_RULES)),
+                Member::Node | Member::AlwaysDeny => {}
+            }
+        }
+        (rules, gaps)
+    }
+
     /// The rules of the role that a binding in `namespace` (empty: of the cluster) names.
     pub fn rules_of(&self, role: &policy::RoleRef, namespace: &str) -> Result<Arc<[PolicyRule]>, String> {
         self.policy.read(|policy| policy.rules_of(role, namespace).cloned())
     }
 }
 
+fn of_decision(decision: Decision) -> Verdict {
+    let reason = match &decision {
+        Decision::Allow => String::new(),
+        Decision::Deny(reason) | Decision::NoOpinion(reason) => reason.clone(),
+    };
+    Verdict { decision, reason }
+}
+
+/// Collects what authorizers say until one decides.
+#[derive(Default)]
+struct Union(Vec<String>);
+
+impl Union {
+    /// The verdict, when it decides.
+    fn hear(&mut self, verdict: Verdict) -> Option<Verdict> {
+        if !matches!(verdict.decision, Decision::NoOpinion(_)) {
+            return Some(verdict);
+        }
+        if !verdict.reason.is_empty() {
+            self.0.push(verdict.reason);
+        }
+        None
+    }
+
+    fn nobody_decided(self) -> Verdict {
+        of_decision(Decision::NoOpinion(self.0.join("\n")))
+    }
+}
+
+#[async_trait]
 impl Authorizer for Authorization {
-    fn authorize(&self, attributes: &Attributes<'_>) -> Decision {
-        self.judge(attributes).0
+    fn authorize(&self, request: &Attributes<'_>) -> Decision {
+        if request.user.is_in(PRIVILEGED_GROUP) {
+            return Decision::Allow;
+        }
+        let mut union = Union::default();
+        for member in self.members.load().iter() {
+            if let Some(verdict) = union.hear(self.at_once(member, request)) {
+                return verdict.decision;
+            }
+        }
+        union.nobody_decided().decision
+    }
+
+    async fn judge(&self, request: &Attributes<'_>) -> Verdict {
+        if request.user.is_in(PRIVILEGED_GROUP) {
+            return of_decision(Decision::Allow);
+        }
+        let mut union = Union::default();
+        for member in self.members.load_full().iter() {
+            let verdict = match member {
+                Member::Webhook(hook) => hook.judge(request).await,
+                member => self.at_once(member, request),
+            };
+            if let Some(verdict) = union.hear(verdict) {
+                return verdict;
+            }
+        }
+        union.nobody_decided()
     }
 }

@@ -1,8 +1,9 @@
 //! [`Authorizer`]: whether they may. The contract between the handler chain and RBAC, Node and the like.
 
-use apimachinery::UserInfo;
+use apimachinery::{StatusError, UserInfo, fields, labels};
+use async_trait::async_trait;
 
-use crate::request::RequestInfo;
+use crate::request::{Query, RequestInfo};
 
 /// What a request wants to do, as authorization sees it (upstream: `authorizer.Attributes`).
 #[derive(Clone, Copy, Debug)]
@@ -27,6 +28,34 @@ pub struct Attributes<'a> {
     pub is_resource: bool,
     /// The path, for what is no resource.
     pub path: &'a str,
+    /// What a list, watch or deletecollection is limited to, where it says so.
+    pub selectors: Option<&'a Selectors>,
+}
+
+/// What a list, watch or deletecollection is limited to (KEP-4601; upstream: `GetFieldSelector`, `GetLabelSelector`).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Selectors {
+    /// By fields.
+    pub fields: fields::Selector,
+    /// By labels.
+    pub labels: labels::Selector,
+}
+
+impl Selectors {
+    /// Those of a request; selectors that do not parse limit nothing, the verb will refuse them.
+    pub fn of(info: &RequestInfo, query: &Query) -> Option<Self> {
+        if !matches!(info.verb.as_str(), "list" | "watch" | "deletecollection") {
+            return None;
+        }
+        let (fields, labels) = (query.get("fieldSelector"), query.get("labelSelector"));
+        if fields.is_none() && labels.is_none() {
+            return None;
+        }
+        Some(Self {
+            fields: fields.and_then(|text| fields::Selector::parse(text).ok()).unwrap_or_default(),
+            labels: labels.and_then(|text| labels::Selector::parse(text).ok()).unwrap_or_default(),
+        })
+    }
 }
 
 impl<'a> Attributes<'a> {
@@ -43,6 +72,7 @@ impl<'a> Attributes<'a> {
             name: &info.name,
             is_resource: info.is_resource,
             path: &info.path,
+            selectors: None,
         }
     }
 }
@@ -58,10 +88,49 @@ pub enum Decision {
     NoOpinion(String),
 }
 
-/// Judges requests. Pure and in memory: called on every request.
+/// A judgement, and why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Verdict {
+    /// The judgement.
+    pub decision: Decision,
+    /// Why, for logs and reviews.
+    pub reason: String,
+}
+
+/// Judges requests: called on every one.
+#[async_trait]
 pub trait Authorizer: Send + Sync + 'static {
-    /// The judgement on a request.
+    /// The judgement of what is in memory; who must ask another server has no opinion here.
     fn authorize(&self, attributes: &Attributes<'_>) -> Decision;
+
+    /// The judgement on a request, and why; asks other servers where it must.
+    async fn judge(&self, attributes: &Attributes<'_>) -> Verdict {
+        let decision = self.authorize(attributes);
+        let reason = match &decision {
+            Decision::Allow => String::new(),
+            Decision::Deny(reason) | Decision::NoOpinion(reason) => reason.clone(),
+        };
+        Verdict { decision, reason }
+    }
+}
+
+/// Lets a request pass, with the reason, or refuses it with upstream's words.
+pub async fn require(authorizer: &dyn Authorizer, attributes: &Attributes<'_>) -> Result<String, StatusError> {
+    let Verdict { decision, reason } = authorizer.judge(attributes).await;
+    if decision == Decision::Allow { Ok(reason) } else { Err(forbidden(attributes, &reason)) }
+}
+
+/// The refusal of a request (upstream: `responsewriters.ForbiddenStatusError`).
+pub fn forbidden(attributes: &Attributes<'_>, reason: &str) -> StatusError {
+    let mut cause = forbidden_message(attributes);
+    if !reason.is_empty() {
+        cause = format!("{cause}: {reason}");
+    }
+    if !attributes.is_resource {
+        return StatusError::new(403, "Forbidden", format!("forbidden: {cause}"));
+    }
+    let resource = apimachinery::GroupResource::new(attributes.group, attributes.resource);
+    StatusError::forbidden(&resource, attributes.name, &cause)
 }
 
 /// Allows members of `system:masters` everything and others nothing: what holds before any role exists
@@ -69,6 +138,7 @@ pub trait Authorizer: Send + Sync + 'static {
 #[derive(Clone, Copy, Debug, Default)]
 pub struct PrivilegedGroup;
 
+#[async_trait]
 impl Authorizer for PrivilegedGroup {
     fn authorize(&self, attributes: &Attributes<'_>) -> Decision {
         if attributes.user.is_in("system:masters") { Decision::Allow } else { Decision::NoOpinion(String::new()) }

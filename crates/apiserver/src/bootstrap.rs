@@ -42,7 +42,7 @@ fn objects(server: &ApiServer) -> Vec<Object> {
     if let Some(address) = server.config.service_cidr.hosts().next() {
         list.push(own_service(server, &address.to_string()));
     }
-    if !server.config.advertise_addresses.is_empty() {
+    if advertised(server).next().is_some() {
         list.push(own_endpoints(server));
         list.push(own_endpoint_slice(server));
     }
@@ -78,9 +78,13 @@ fn own_service(server: &ApiServer, address: &str) -> Value {
     })
 }
 
+/// The addresses at which others reach the server; its own loopback address is no endpoint.
+fn advertised(server: &ApiServer) -> impl Iterator<Item = &IpAddr> {
+    server.config.advertise_addresses.iter().filter(|ip| !ip.is_loopback())
+}
+
 fn own_endpoints(server: &ApiServer) -> Value {
-    let addresses: Vec<Value> =
-        server.config.advertise_addresses.iter().map(|ip| json!({ "ip": ip.to_string() })).collect();
+    let addresses: Vec<Value> = advertised(server).map(|ip| json!({ "ip": ip.to_string() })).collect();
     json!({
         "apiVersion": "v1", "kind": "Endpoints",
         "metadata": {
@@ -93,7 +97,7 @@ fn own_endpoints(server: &ApiServer) -> Value {
 }
 
 fn own_endpoint_slice(server: &ApiServer) -> Value {
-    let addresses = server.config.advertise_addresses.iter().filter(|ip| matches!(ip, IpAddr::V4(_)));
+    let addresses = advertised(server).filter(|ip| matches!(ip, IpAddr::V4(_)));
     let endpoints: Vec<Value> =
         addresses.map(|ip| json!({ "addresses": [ip.to_string()], "conditions": { "ready": true } })).collect();
     json!({

@@ -9,7 +9,7 @@ use component_base::{Scope, metrics::Metrics};
 use ipnet::Ipv4Net;
 use store::Store;
 
-use crate::admission::Plugin;
+use crate::admission::{self, Plugin};
 use crate::authenticator::Authenticator;
 use crate::authorizer::Authorizer;
 use crate::handler::Handlers;
@@ -29,6 +29,10 @@ pub struct Config {
     pub client_ca_pem: String,
     /// How the server reaches kubelets; without it logs, exec and the proxies answer 503.
     pub kubelet: Option<KubeletClientConfig>,
+    /// What is written down about requests.
+    pub audit: Option<Arc<audit::Audit>>,
+    /// Which admission plugins run.
+    pub admission: admission::Config,
 }
 
 impl Default for Config {
@@ -40,6 +44,8 @@ impl Default for Config {
             secure_port: 6443,
             client_ca_pem: String::new(),
             kubelet: None,
+            audit: None,
+            admission: admission::Config::default(),
         }
     }
 }
@@ -73,7 +79,7 @@ pub struct Deps {
     pub authorizer: Arc<dyn Authorizer>,
     /// Handlers of special subresources and reviews, besides the built-in ones.
     pub handlers: Handlers,
-    /// Admission plugins that run after the built-in ones.
+    /// Admission plugins besides those that the server makes itself; upstream's names have upstream's places.
     pub plugins: Vec<Box<dyn Plugin>>,
     /// Named checks behind `/readyz`.
     pub health: Health,

@@ -15,7 +15,7 @@ use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
 use crate::body::{self, Body};
-use crate::negotiate::{accepted_ranges, negotiate};
+use crate::negotiate::{Format, Offer, accepted_ranges, format_of, negotiate_offer};
 use crate::registry::{Rows, answer};
 use crate::request::Query;
 use crate::server::ApiServer;
@@ -80,17 +80,20 @@ pub fn answer(server: &ApiServer, parts: &Parts, query: &Query, steps: &[&str]) 
         ["apis", group, version] if rows.has_version(group, version) => resources(&rows, group, version),
         _ => return Err(StatusError::unknown_path()),
     };
-    let accepted = negotiate(&parts.headers, query, false)?;
+    let accepted = negotiate_offer(&parts.headers, query, Offer { transforms: false, protobuf: true })?;
     Ok(answer::value(&accepted, StatusCode::OK, &value))
 }
 
 /// Which aggregated form the client accepts before anything else, if any.
 fn aggregated_version(parts: &Parts) -> Option<&'static str> {
     for range in accepted_ranges(&parts.headers) {
+        let Some(format) = format_of(range.media_type) else { continue };
         match (range.parameter("as"), range.parameter("g"), range.parameter("v")) {
+            (None, ..) => return None,
+            // The aggregated form is written as JSON alone.
+            _ if format != Format::Json => {}
             (Some("APIGroupDiscoveryList"), Some("apidiscovery.k8s.io"), Some("v2")) => return Some("v2"),
             (Some("APIGroupDiscoveryList"), Some("apidiscovery.k8s.io"), Some("v2beta1")) => return Some("v2beta1"),
-            (None, ..) if matches!(range.media_type, "application/json" | "*/*" | "application/yaml") => return None,
             _ => {}
         }
     }
@@ -154,11 +157,14 @@ fn groups(rows: &Rows) -> Vec<String> {
 fn versions(rows: &Rows, group: &str) -> Vec<String> {
     let built_in = api::catalogue::versions_of(group).filter(|version| rows.has_version(group, version));
     let mut names: Vec<String> = built_in.map(str::to_owned).collect();
+    let known = names.len();
     for row in rows.all().iter().filter(|row| row.gvk.group == group) {
         if !names.contains(&row.gvk.version) {
             names.push(row.gvk.version.clone());
         }
     }
+    // Of versions that were defined at run time the most mature comes first.
+    names[known..].sort_by(|a, b| apiextensions::compare_versions(b, a));
     names
 }
 

@@ -11,6 +11,7 @@ pub mod server;
 pub mod service;
 
 pub mod access;
+pub mod auditing;
 pub mod authentication;
 pub mod authenticator;
 pub mod authorization;
@@ -26,12 +27,13 @@ pub mod registry;
 pub mod admission;
 pub mod allocation;
 
+pub mod custom;
 pub mod discovery;
 mod limits;
 pub mod nonresource;
 pub mod openapi;
-mod protobuf;
 mod request_metrics;
+mod webhook_client;
 
 mod bootstrap;
 mod event_expiry;

@@ -19,7 +19,7 @@ use parking_lot::Mutex;
 use sha2::{Digest, Sha512};
 
 use crate::body::{self, Body};
-use crate::negotiate::{accepted_ranges, accepts_gzip, format_of, negotiate};
+use crate::negotiate::{Format, MediaRange, accepted_ranges, accepts_gzip, format_of, negotiate};
 use crate::registry::{Rows, answer};
 use crate::request::Query;
 use crate::server::ApiServer;
@@ -62,10 +62,15 @@ impl Form {
             .iter()
             .find_map(|range| match range.media_type {
                 Self::PROTOBUF | Self::PROTOBUF_DEPRECATED => Some(Self::Protobuf),
-                other => format_of(other).map(|_| Self::Json),
+                _ => is_text(range).then_some(Self::Json),
             })
             .ok_or_else(|| StatusError::not_acceptable(&[Self::JSON, Self::PROTOBUF_DEPRECATED, Self::PROTOBUF]))
     }
+}
+
+/// Whether JSON will do.
+fn is_text(range: &MediaRange<'_>) -> bool {
+    matches!(format_of(range.media_type), Some(Format::Json | Format::Yaml))
 }
 
 /// One document, compressed.
@@ -168,7 +173,7 @@ fn serve_v3(
 
 /// Clients that read only the protobuf of version 3 are told so, and ask again for JSON.
 fn accepts_json(parts: &Parts) -> Result<(), StatusError> {
-    let readable = accepted_ranges(&parts.headers).iter().any(|range| format_of(range.media_type).is_some());
+    let readable = accepted_ranges(&parts.headers).iter().any(is_text);
     if readable { Ok(()) } else { Err(StatusError::not_acceptable(&[Form::JSON])) }
 }
 

@@ -13,10 +13,12 @@ use std::sync::Arc;
 use api::Resource;
 use apimachinery::{Object, StatusError, UserInfo};
 use arc_swap::ArcSwap;
+use audit::Trail;
 use http::HeaderMap;
 use jiff::Timestamp;
 use parking_lot::Mutex;
 use store::{Entry, Store};
+use tokio::sync::watch as channel;
 
 use crate::request::{Query, RequestInfo};
 use crate::server::ApiServer;
@@ -50,6 +52,10 @@ pub mod scale;
 pub struct Registry {
     store: Arc<dyn Store>,
     rows: ArcSwap<Rows>,
+    /// The rows that are always there.
+    built_in: Vec<Arc<Resource>>,
+    /// Tells that the rows are others now.
+    changed: channel::Sender<()>,
 }
 
 /// The rows that are served at a time.
@@ -91,7 +97,9 @@ fn path_key(group: &str, version: &str, plural: &str) -> String {
 impl Registry {
     /// A registry of `rows` over `store`.
     pub fn new(store: Arc<dyn Store>, rows: impl IntoIterator<Item = Arc<Resource>>) -> Self {
-        Self { store, rows: ArcSwap::from_pointee(Rows::new(rows)) }
+        let built_in: Vec<Arc<Resource>> = rows.into_iter().collect();
+        let rows = ArcSwap::from_pointee(Rows::new(built_in.iter().cloned()));
+        Self { store, rows, built_in, changed: channel::Sender::new(()) }
     }
 
     /// The store.
@@ -102,6 +110,37 @@ impl Registry {
     /// The rows served now.
     pub fn rows(&self) -> Arc<Rows> {
         self.rows.load_full()
+    }
+
+    /// Whether a kind of this name is always there.
+    pub fn is_built_in(&self, group: &str, plural: &str) -> bool {
+        self.built_in.iter().any(|row| row.gvk.group == group && row.plural == plural)
+    }
+
+    /// Serves these rows beside the built-in ones, in place of those that were added before.
+    pub fn set_custom(&self, custom: Vec<Arc<Resource>>) {
+        let own = |row: &&Arc<Resource>| !self.is_built_in(&row.gvk.group, &row.plural);
+        let present = self.rows.load();
+        let added = present.all().iter().filter(|row| row.custom.is_some());
+        if added.map(Arc::as_ptr).eq(custom.iter().filter(own).map(Arc::as_ptr)) {
+            return;
+        }
+        let rows = self.built_in.iter().chain(custom.iter().filter(own)).cloned();
+        self.rows.store(Arc::new(Rows::new(rows)));
+        self.changed.send_replace(());
+    }
+
+    /// Returns when `row` is not served any more in this form: its kind was defined anew, or is gone.
+    pub async fn retired(&self, row: &Arc<Resource>) {
+        if row.custom.is_none() {
+            return std::future::pending().await;
+        }
+        let mut changed = self.changed.subscribe();
+        let is_there = || {
+            let rows = self.rows.load();
+            rows.find(&row.gvk.group, &row.gvk.version, &row.plural).is_some_and(|there| Arc::ptr_eq(there, row))
+        };
+        while is_there() && changed.changed().await.is_ok() {}
     }
 
     /// The row of a built-in kind, by its place in the catalogue.
@@ -155,6 +194,8 @@ pub struct Cx {
     pub now: Timestamp,
     /// Warnings for the client, sent as headers with the answer.
     pub warnings: Mutex<Vec<String>>,
+    /// What is written down about the request, if anything is.
+    pub trail: Option<Arc<Trail>>,
 }
 
 impl Cx {
@@ -179,6 +220,7 @@ impl Cx {
             user: crate::server::own_identity(),
             now: component_base::now(),
             warnings: Mutex::default(),
+            trail: None,
         }
     }
 
@@ -187,6 +229,7 @@ impl Cx {
         Self {
             user: self.user.clone(),
             query: self.query.clone(),
+            trail: self.trail.clone(),
             ..Self::internal(&self.server, row, verb, namespace, name)
         }
     }
@@ -202,6 +245,13 @@ impl Cx {
         let mut warnings = self.warnings.lock();
         if !warnings.contains(&text) {
             warnings.push(text);
+        }
+    }
+
+    /// Notes something about the request for its audit events (upstream: `audit.AddAuditAnnotation`).
+    pub fn annotate(&self, key: &str, value: &str) {
+        if let Some(trail) = &self.trail {
+            trail.annotate(key, value);
         }
     }
 

@@ -27,6 +27,7 @@ use tokio_rustls::rustls::crypto::ring;
 use tokio_rustls::rustls::server::WebPkiClientVerifier;
 use tokio_rustls::rustls::{self, RootCertStore, ServerConfig};
 
+use crate::auditing::RemoteAddress;
 use crate::authenticator::PeerCertificates;
 use crate::body::{self, Body};
 use crate::service::ApiService;
@@ -162,6 +163,7 @@ async fn pause_after(error: &io::Error) {
 
 async fn connection(front: Front, stream: TcpStream, _slot: OwnedSemaphorePermit, watcher: Watcher) {
     let _ = stream.set_nodelay(true);
+    let remote = stream.peer_addr().ok().map(RemoteAddress);
     let handshake = TlsAcceptor::from(front.tls.load_full()).accept(stream);
     let stream = match tokio::time::timeout(HANDSHAKE_TIMEOUT, handshake).await {
         Ok(Ok(stream)) => stream,
@@ -171,7 +173,7 @@ async fn connection(front: Front, stream: TcpStream, _slot: OwnedSemaphorePermit
     let shown = stream.get_ref().1.peer_certificates();
     let peer =
         shown.map(|chain| PeerCertificates(chain.iter().map(|certificate| certificate.clone().into_owned()).collect()));
-    let service = service_fn(move |request| answer(front.service.clone(), request, peer.clone()));
+    let service = service_fn(move |request| answer(front.service.clone(), request, peer.clone(), remote));
     let connection = front.http.serve_connection_with_upgrades(TokioIo::new(stream), service);
     if let Err(error) = watcher.watch(connection).await {
         tracing::debug!(%error, "serve a connection");
@@ -182,12 +184,16 @@ async fn answer(
     service: ApiService,
     mut request: Request<Incoming>,
     peer: Option<PeerCertificates>,
+    remote: Option<RemoteAddress>,
 ) -> Result<Response<Body>, Infallible> {
     let extensions = request.extensions_mut();
     // Nothing a socket carries becomes an extension; this only says so once more.
     extensions.remove::<UserInfo>();
     if let Some(peer) = peer {
         extensions.insert(peer);
+    }
+    if let Some(remote) = remote {
+        extensions.insert(remote);
     }
     Ok(service.answer(request.map(body::boxed)).await)
 }

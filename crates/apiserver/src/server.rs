@@ -13,6 +13,7 @@ use crate::allocation::Allocators;
 use crate::authenticator::Authenticator;
 use crate::authorizer::Authorizer;
 use crate::config::{Config, Deps};
+use crate::custom::{self, Definitions};
 use crate::discovery::Discovery;
 use crate::handler::Handlers;
 use crate::kubelet_client::KubeletClient;
@@ -33,6 +34,8 @@ pub struct ApiServer {
     pub admission: Chain,
     /// Cluster IPs and node ports.
     pub allocators: Allocators,
+    /// Kinds that are defined at run time.
+    pub definitions: Definitions,
     /// Special subresources and reviews.
     pub handlers: Handlers,
     /// Discovery documents.
@@ -65,6 +68,12 @@ pub enum BuildError {
         #[source]
         cause: StatusError,
     },
+    /// The stored definitions cannot be put into effect.
+    #[error("read the custom resource definitions: {0}")]
+    Definitions(#[source] StatusError),
+    /// The configuration of admission is no good.
+    #[error(transparent)]
+    Admission(#[from] crate::admission::ConfigError),
     /// The certificates for the kubelets are no good.
     #[error("set up the way to the kubelets: {0}")]
     Kubelet(#[from] crate::kubelet_client::KubeletClientError),
@@ -78,10 +87,14 @@ impl ApiServer {
         let mut plugins = deps.plugins;
         plugins.extend(policy::plugins(&deps.store, &deps.metrics));
         let kubelets = config.kubelet.as_ref().map(KubeletClient::new).transpose()?;
+        let admission = Chain::build(&config.admission, &deps.store, plugins)?;
+        let compiler = custom::compiler();
+        let (definitions, waiting) = Definitions::new();
         let server = Arc::new(Self {
             allocators: Allocators::new(config.service_cidr, config.node_ports.clone()),
-            registry: Registry::new(deps.store, deps.rows),
-            admission: Chain::built_in(plugins),
+            registry: Registry::new(deps.store, custom::with_rules(deps.rows, compiler.as_ref())),
+            definitions,
+            admission,
             handlers,
             discovery: Discovery::default(),
             openapi: Documents::default(),
@@ -95,6 +108,7 @@ impl ApiServer {
             limits: Limits::default(),
             config,
         });
+        custom::start(&server, compiler, waiting).await.map_err(BuildError::Definitions)?;
         server.restore_allocations().await.map_err(BuildError::Restore)?;
         bootstrap::run(&server).await?;
         server.scope.spawn("apiserver/event-expiry", event_expiry::run(server.registry.store().clone()));

@@ -1,7 +1,7 @@
 //! The handler chain: one request from bytes to bytes, on one page.
 //!
 //! ```text
-//! parse -> authenticate -> limit -> authorize -> route -> verb | discovery | special handler -> answer
+//! parse -> authenticate -> audit -> limit -> impersonate -> authorize -> route -> verb | discovery | special handler -> answer
 //! ```
 
 use std::pin::Pin;
@@ -9,22 +9,24 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use apimachinery::{StatusError, UserInfo};
+use audit::Trail;
 use bytes::Bytes;
-use http::header::HeaderValue;
+use http::header::{AUTHORIZATION, HeaderMap, HeaderValue};
 use http::request::Parts;
 use http::{HeaderName, Request, Response};
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
-use crate::authentication::impersonate::impersonate;
+use crate::auditing::{self, AuditId};
+use crate::authentication::impersonate::{self, impersonate};
 use crate::authenticator::PeerCertificates;
-use crate::authorizer::{Attributes, Decision, forbidden_message};
+use crate::authorizer::{self, Attributes, Decision, Selectors};
 use crate::body::{self, Body, BoxError};
 use crate::handler::Call;
 use crate::registry::{Cx, create, delete, delete_collection, get, list, patch, scale, update, watch};
 use crate::request::{Query, RequestInfo};
 use crate::server::ApiServer;
-use crate::{nonresource, status};
+use crate::{custom, negotiate, nonresource, status};
 
 /// The server as a tower service; cheap to clone.
 #[derive(Clone, Debug)]
@@ -39,16 +41,23 @@ impl ApiService {
 
     /// Answers one request.
     pub async fn answer(&self, request: Request<Body>) -> Response<Body> {
-        let (parts, body) = request.into_parts();
+        let (mut parts, body) = request.into_parts();
+        let id = AuditId::of(&parts.headers);
+        parts.extensions.insert(id.clone());
         let query = Query::parse(parts.uri.query());
         let info = RequestInfo::parse(&parts, &query);
         let began = Instant::now();
         let row = self.server.registry.rows().find(&info.group, &info.version, &info.resource).cloned();
         let known = row.is_some();
-        let response = match chain(&self.server, parts, body, info.clone(), query, row).await {
-            Ok(response) => response,
-            Err(error) => status::response(&error),
-        };
+        let accept = parts.headers.get(http::header::ACCEPT).cloned();
+        let mut trail = None;
+        let answered = chain(&self.server, parts, body, info.clone(), query, row, &mut trail).await;
+        let in_format = |error| status::response_in(&error, accept.map(error_format).unwrap_or_default());
+        let mut response = answered.unwrap_or_else(in_format);
+        if let Some(trail) = trail {
+            response = auditing::answered(trail, &info, response).await;
+        }
+        id.mark(&mut response);
         self.server.request_metrics.observe(&info, known, response.status().as_u16(), began.elapsed());
         response
     }
@@ -75,18 +84,34 @@ where
 
 async fn chain(
     server: &Arc<ApiServer>,
-    parts: Parts,
+    mut parts: Parts,
     body: Body,
     info: RequestInfo,
     query: Query,
     row: Option<Arc<api::Resource>>,
+    trail: &mut Option<Arc<Trail>>,
 ) -> Result<Response<Body>, StatusError> {
-    let mut user = authenticate(server, &parts)?;
+    let authenticated = authenticate(server, &parts).await;
+    let mut user = authenticated.inspect_err(|_| auditing::unauthenticated(server, &parts, &info))?;
+    *trail = auditing::begin(server, &mut parts, &user, &info);
     let _place = server.limits.admit(&user, &info)?;
-    if let Some(other) = impersonate(&parts.headers, &user, |attributes| authorize(server, attributes))? {
-        user = other;
+    let selectors = Selectors::of(&info, &query);
+    let asked = Attributes { selectors: selectors.as_ref(), ..Attributes::of(&user, &info) };
+    if let Some(other) = impersonate(&parts.headers, &asked, &*server.authorizer).await? {
+        if let Some(trail) = trail {
+            trail.impersonated(&other.user, &other.constraint);
+        }
+        user = other.user;
     }
-    authorize(server, &Attributes::of(&user, &info))?;
+    let asked = Attributes { selectors: selectors.as_ref(), ..Attributes::of(&user, &info) };
+    let verdict = server.authorizer.judge(&asked).await;
+    if let Some(trail) = trail {
+        auditing::judged(trail, &verdict);
+    }
+    if verdict.decision != Decision::Allow {
+        return Err(authorizer::forbidden(&asked, &verdict.reason));
+    }
+    forget_credentials(&mut parts.headers);
     if !info.is_resource {
         return nonresource::answer(server, &parts, &info, &query).await;
     }
@@ -106,15 +131,30 @@ async fn chain(
         row,
         query,
         user,
+        trail: trail.clone(),
     };
+    let body = auditing::carried(&cx, body).await?;
     if let Some(handler) = server.handlers.find(&cx.info.group, &cx.info.resource, &cx.info.subresource) {
         return handler.clone().handle(Call { cx, parts, body }).await;
     }
+    for warning in cx.row.custom.iter().flat_map(|custom| custom.warnings()) {
+        cx.warn(warning);
+    }
     let answered = verb(&cx, body).await;
+    if custom::is_definitions(&cx.row) && !cx.info.is_read_only() {
+        // Who writes a definition finds its kind served.
+        server.definitions.settled().await;
+    }
     // Warnings travel with refusals too.
-    let mut response = answered.unwrap_or_else(|error| status::response(&error));
+    let mut response =
+        answered.unwrap_or_else(|error| status::response_in(&error, negotiate::error_format(&cx.headers)));
     add_warnings(&cx, &mut response);
     Ok(response)
+}
+
+/// The format of an error, by the `Accept` header of a request that is gone.
+fn error_format(accept: HeaderValue) -> negotiate::Format {
+    negotiate::error_format(&http::HeaderMap::from_iter([(http::header::ACCEPT, accept)]))
 }
 
 /// Namespaced kinds are listed and watched across namespaces but named and written within one; kinds of the cluster
@@ -134,29 +174,23 @@ fn check_scope(row: &api::Resource, info: &RequestInfo) -> Result<(), StatusErro
 /// Who asks: the in-process transport says so, everybody else proves it.
 ///
 /// Authenticators live in `authentication*` behind [`Authenticator`](crate::authenticator::Authenticator).
-fn authenticate(server: &ApiServer, parts: &Parts) -> Result<UserInfo, StatusError> {
+async fn authenticate(server: &ApiServer, parts: &Parts) -> Result<UserInfo, StatusError> {
     if let Some(user) = parts.extensions.get::<UserInfo>() {
         return Ok(user.clone());
     }
     let peer = parts.extensions.get::<PeerCertificates>();
-    Ok(server.authenticator.authenticate(parts, peer)?.unwrap_or_else(UserInfo::anonymous))
+    Ok(server.authenticator.authenticate(parts, peer).await?.unwrap_or_else(UserInfo::anonymous))
 }
 
-/// Whether they may. Authorizers live in `authorization*` behind [`Authorizer`](crate::authorizer::Authorizer).
-fn authorize(server: &ApiServer, attributes: &Attributes<'_>) -> Result<(), StatusError> {
-    let reason = match server.authorizer.authorize(attributes) {
-        Decision::Allow => return Ok(()),
-        Decision::Deny(reason) | Decision::NoOpinion(reason) => reason,
-    };
-    let mut cause = forbidden_message(attributes);
-    if !reason.is_empty() {
-        cause = format!("{cause}: {reason}");
+/// Whom the request was shown to come from is known by now; what showed it goes no further, least of all through a
+/// proxy (upstream: filters/authentication.go, impersonation.go).
+fn forget_credentials(headers: &mut HeaderMap) {
+    headers.remove(AUTHORIZATION);
+    let impersonating: Vec<HeaderName> =
+        headers.keys().filter(|name| impersonate::is_header(name.as_str())).cloned().collect();
+    for name in impersonating {
+        headers.remove(name);
     }
-    if !attributes.is_resource {
-        return Err(StatusError::new(403, "Forbidden", format!("forbidden: {cause}")));
-    }
-    let resource = apimachinery::GroupResource::new(attributes.group, attributes.resource);
-    Err(StatusError::forbidden(&resource, attributes.name, &cause))
 }
 
 /// The one table of verbs.

@@ -3,7 +3,9 @@
 use apimachinery::StatusError;
 use http::{HeaderValue, Response, StatusCode, header};
 
-use crate::body::{self, Body};
+use crate::body::Body;
+use crate::negotiate::{Accepted, Format};
+use crate::registry::answer;
 
 /// The `Status` of a failed store operation (upstream: apiserver/pkg/storage/errors and etcd3/errors.go).
 pub fn of_store(error: &store::Error) -> StatusError {
@@ -75,14 +77,17 @@ pub fn value(error: &StatusError) -> serde_json::Value {
     status
 }
 
-/// The answer to a request that failed.
+/// The answer to a request that failed, as JSON.
 pub fn response(error: &StatusError) -> Response<Body> {
-    let mut bytes = value(error).to_string().into_bytes();
-    bytes.push(b'\n');
-    let mut response = Response::new(body::full(bytes));
-    *response.status_mut() = StatusCode::from_u16(error.code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    response_in(error, Format::Json)
+}
+
+/// The answer to a request that failed, in the format that the client accepts.
+pub fn response_in(error: &StatusError, format: Format) -> Response<Body> {
+    let accepted = Accepted { format, ..Accepted::default() };
+    let code = StatusCode::from_u16(error.code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let mut response = answer::value(&accepted, code, &value(error));
     let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     if let Some(seconds) = error.retry_after_s() {
         headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
     }

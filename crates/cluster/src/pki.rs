@@ -106,6 +106,11 @@ impl Pki {
         self.read("ca.crt")
     }
 
+    /// The key of the cluster's certificate authority, with which it signs certificates that are asked for, PEM.
+    pub fn ca_key_pem(&self) -> Result<String, Error> {
+        self.read("ca.key")
+    }
+
     /// The authority that signs front proxies' certificates, PEM.
     pub fn front_proxy_ca_pem(&self) -> Result<String, Error> {
         self.read("front-proxy-ca.crt")

@@ -5,12 +5,14 @@
 
 pub mod backoff;
 pub mod clock;
+pub mod file_watch;
 pub mod health;
 pub mod metrics;
 pub mod scope;
 
 pub use backoff::Backoff;
 pub use clock::now;
+pub use file_watch::FileWatch;
 pub use scope::Scope;
 
 /// Kaji's version, that of the Kubernetes it is.

@@ -5,6 +5,8 @@
 //! timers wake keys in a work queue. It never knows the API server or the store.
 //! Start reading at [`controllers`], then [`replicaset`] as the pattern all others follow.
 
+pub mod bootstrap;
+pub mod certificates;
 pub mod context;
 pub mod controllers;
 pub mod daemonset;
@@ -24,13 +26,17 @@ pub mod node_lifecycle;
 pub mod owners;
 pub mod pod_gc;
 pub mod replicaset;
+pub mod resource_quota;
 pub mod root_ca_publisher;
 pub mod service_account;
+pub mod service_account_tokens;
 pub mod service_endpoints;
 pub mod statefulset;
+pub mod storage_protection;
 pub mod template_hash;
 pub mod ttl_after_finished;
 pub mod writes;
 
 pub use context::ClientBuilder;
-pub use controllers::{Config, ConfigError, Controllers};
+pub use controllers::{Config, ConfigError, Controllers, Signing, TOKENS_CONTROLLER};
+pub use service_account_tokens::TokenGenerator;

@@ -6,6 +6,10 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 use ipnet::Ipv4Net;
 
+mod access;
+
+pub use access::{AccessArgs, AuditArgs, EncryptionArgs};
+
 /// Kubernetes in one binary.
 #[derive(Debug, Parser)]
 #[command(name = "kaji", version = component_base::VERSION, disable_help_subcommand = true)]
@@ -191,6 +195,21 @@ pub struct ServerArgs {
     /// A PEM file with a certificate authority that registries are trusted by; may be given several times
     #[arg(long, value_name = "FILE")]
     pub registry_ca: Vec<PathBuf>,
+    #[command(flatten)]
+    pub access: AccessArgs,
+    #[command(flatten)]
+    pub audit: AuditArgs,
+    #[command(flatten)]
+    pub encryption: EncryptionArgs,
+    /// Admission plugins to run besides those that are on by default
+    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    pub enable_admission_plugins: Vec<String>,
+    /// Admission plugins not to run although they are on by default
+    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    pub disable_admission_plugins: Vec<String>,
+    /// A file that configures admission plugins (AdmissionConfiguration)
+    #[arg(long, value_name = "FILE")]
+    pub admission_control_config_file: Option<PathBuf>,
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! `kaji server`: builds the control plane and the node, runs them, drains them.
 
+mod access;
 mod control_plane;
 mod listeners;
 mod node;

@@ -200,4 +200,10 @@ pub trait Store: std::fmt::Debug + Send + Sync + 'static {
 
     /// Forgets history up to `revision`: ranges and watches below it answer [`Error::Compacted`].
     async fn compact(&self, revision: Revision) -> Result<(), Error>;
+
+    /// Whether a stored value should be written again though nothing in it changes, as after its encryption key was
+    /// replaced.
+    fn is_stale(&self, _key: &str) -> bool {
+        false
+    }
 }

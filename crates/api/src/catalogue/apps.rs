@@ -10,7 +10,7 @@ pub(super) fn rows() -> Vec<Resource> {
     vec![
         V1.namespaced("ControllerRevision", "controllerrevisions")
             .columns(columns::controller_revisions())
-            .strategy(strategy::Data),
+            .strategy(strategy::ControllerRevision),
         V1.namespaced("DaemonSet", "daemonsets")
             .columns(columns::daemon_sets())
             .strategy(strategy::DaemonSet)

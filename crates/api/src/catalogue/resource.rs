@@ -8,21 +8,21 @@ const V1: GroupVersion = GroupVersion::new("resource.k8s.io", "v1");
 
 pub(super) fn rows() -> Vec<Resource> {
     vec![
-        V1.cluster("DeviceClass", "deviceclasses").columns(columns::named()).strategy(strategy::Structure),
+        V1.cluster("DeviceClass", "deviceclasses").columns(columns::named()).strategy(strategy::DeviceClass),
         V1.cluster("DeviceTaintRule", "devicetaintrules")
             .columns(columns::named())
             .strategy(strategy::Structure)
             .status(),
         V1.namespaced("ResourceClaim", "resourceclaims")
             .columns(columns::resource_claims())
-            .strategy(strategy::Unversioned)
+            .strategy(strategy::ResourceClaim)
             .status(),
         V1.namespaced("ResourceClaimTemplate", "resourceclaimtemplates")
             .columns(columns::named())
-            .strategy(strategy::Unversioned),
+            .strategy(strategy::ResourceClaimTemplate),
         V1.cluster("ResourceSlice", "resourceslices")
             .columns(columns::resource_slices())
-            .strategy(strategy::Structure)
+            .strategy(strategy::ResourceSlice)
             .selectable(&["spec.nodeName", "spec.driver"]),
     ]
 }

@@ -4,7 +4,6 @@ use apimachinery::GroupVersionKind;
 
 use super::parameters::{self, Parameter};
 use crate::resource::{Resource, Special};
-use crate::schemas::Schemas;
 
 /// A path and what may be done there.
 pub(super) struct PathItem {
@@ -27,6 +26,16 @@ pub(super) struct Operation {
     pub(super) takes: Option<String>,
     /// The definition of the answer; `None` is text or a stream.
     pub(super) answers: Option<String>,
+    /// Whether the kind's fields say how strategic merge treats them.
+    pub(super) merges: bool,
+}
+
+impl Operation {
+    /// Those of the media types of patches that are taken.
+    pub(super) fn patches<'t>(&self, types: &'t [&'t str]) -> Vec<&'t str> {
+        let taken = |media: &&&str| self.merges || !media.contains("strategic");
+        types.iter().filter(taken).copied().collect()
+    }
 }
 
 const DELETE_OPTIONS: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.DeleteOptions";
@@ -40,8 +49,8 @@ pub(super) fn tag(group: &str, version: &str) -> String {
 }
 
 /// All paths of a row, without the watch paths that clients stopped using.
-pub(super) fn of(row: &Resource, schemas: &Schemas) -> Vec<PathItem> {
-    let builder = Builder::new(row, schemas);
+pub(super) fn of(row: &Resource) -> Vec<PathItem> {
+    let builder = Builder::new(row);
     let mut items = vec![builder.collection()];
     if row.is_namespaced() && row.verbs.has("list") {
         items.push(builder.everywhere());
@@ -63,7 +72,6 @@ pub(super) fn of(row: &Resource, schemas: &Schemas) -> Vec<PathItem> {
 
 struct Builder<'a> {
     row: &'a Resource,
-    schemas: &'a Schemas,
     /// `AppsV1`.
     group_version: String,
     /// `NamespacedDeployment` or `Node`.
@@ -75,7 +83,7 @@ struct Builder<'a> {
 }
 
 impl<'a> Builder<'a> {
-    fn new(row: &'a Resource, schemas: &'a Schemas) -> Self {
+    fn new(row: &'a Resource) -> Self {
         let root = format!("/{}", super::v3_path(&row.gvk.group, &row.gvk.version));
         let (space, subject) = match row.is_namespaced() {
             true => ("/namespaces/{namespace}", format!("Namespaced{}", row.gvk.kind)),
@@ -87,17 +95,16 @@ impl<'a> Builder<'a> {
             base: format!("{root}{space}/{}", row.plural),
             root,
             row,
-            schemas,
         }
     }
 
     fn definition(&self, kind: &GroupVersionKind) -> Option<String> {
-        let set = &self.schemas.set;
-        set.node(self.schemas.of(kind)?).name.map(|name| set.text(name).to_owned())
+        let (set, node) = self.row.schema_of(kind)?;
+        set.node(node).name.map(|name| set.text(name).to_owned())
     }
 
     fn list(&self) -> Option<String> {
-        self.definition(&GroupVersionKind { kind: format!("{}List", self.row.gvk.kind), ..self.row.gvk.clone() })
+        self.definition(&GroupVersionKind { kind: self.row.list_kind(), ..self.row.gvk.clone() })
     }
 
     fn item(&self, path: String, named: bool, operations: Vec<Operation>) -> PathItem {
@@ -127,6 +134,7 @@ impl<'a> Builder<'a> {
             parameters,
             takes: matches!(method, "post" | "put").then(|| own.clone()).flatten(),
             answers: own,
+            merges: self.row.custom.is_none(),
         }
     }
 

@@ -7,6 +7,7 @@ use serde_json::{Map, Value, json};
 use super::operations::{self, Operation, PATCH};
 use super::schema::{Flavour, Writer};
 use super::v3::kind;
+use crate::custom::OpenApi;
 use crate::resource::Resource;
 use crate::schemas::Schemas;
 
@@ -24,7 +25,7 @@ pub(super) fn document(rows: &[Arc<Resource>], schemas: &Schemas) -> Value {
     let mut names: Vec<String> = Vec::new();
     for row in rows {
         let tag = operations::tag(&row.gvk.group, &row.gvk.version);
-        for item in operations::of(row, schemas) {
+        for item in operations::of(row) {
             let mut out = Map::new();
             for operation in &item.operations {
                 names.extend(operation.takes.iter().chain(&operation.answers).cloned());
@@ -39,6 +40,9 @@ pub(super) fn document(rows: &[Arc<Resource>], schemas: &Schemas) -> Value {
             paths.insert(item.path, Value::Object(out));
         }
     }
+    if rows.iter().any(|row| row.custom.is_some()) {
+        names.extend(super::SHARED.map(str::to_owned));
+    }
     let writer = Writer { schemas, flavour: Flavour::V2 };
     let mut definitions = Map::new();
     for name in writer.reachable(names) {
@@ -46,6 +50,7 @@ pub(super) fn document(rows: &[Arc<Resource>], schemas: &Schemas) -> Value {
             definitions.insert(name, definition);
         }
     }
+    definitions.extend(rows.iter().filter_map(|row| row.custom.as_ref()).flat_map(|own| own.definitions(OpenApi::V2)));
     let bearer = json!({"type": "apiKey", "description": "Bearer Token authentication", "in": "header", "name": "authorization"});
     json!({
         "swagger": "2.0",
@@ -66,7 +71,8 @@ fn one(operation: &Operation, tag: &str) -> Value {
     let body = operation.takes.as_ref().map(|name| {
         json!({"name": "body", "in": "body", "required": operation.method != "delete", "schema": Flavour::V2.reference(name)})
     });
-    let consumes = if operation.takes.as_deref() == Some(PATCH) { PATCH_TYPES } else { &["*/*"] };
+    let patches = operation.takes.as_deref() == Some(PATCH);
+    let consumes = if patches { operation.patches(PATCH_TYPES) } else { vec!["*/*"] };
     json!({
         "tags": [tag],
         "schemes": ["https"],

@@ -8,6 +8,7 @@ use serde_json::{Map, Value, json};
 use super::operations::{self, Operation, PATCH, PathItem};
 use super::parameters::Parameter;
 use super::schema::{Flavour, Writer};
+use crate::custom::OpenApi;
 use crate::resource::Resource;
 use crate::schemas::Schemas;
 
@@ -21,13 +22,17 @@ const PATCH_TYPES: &[&str] = &[
 
 /// The document of one group version.
 pub(super) fn document(group: &str, version: &str, rows: &[Arc<Resource>], schemas: &Schemas) -> Vec<u8> {
-    let own = rows.iter().filter(|row| row.gvk.group == group && row.gvk.version == version);
+    let own: Vec<&Arc<Resource>> =
+        rows.iter().filter(|row| row.gvk.group == group && row.gvk.version == version).collect();
     let mut paths = Map::new();
     let mut definitions: Vec<String> = Vec::new();
-    for item in own.flat_map(|row| operations::of(row, schemas)) {
+    for item in own.iter().flat_map(|row| operations::of(row)) {
         definitions.extend(item.operations.iter().flat_map(|one| one.takes.iter().chain(&one.answers)).cloned());
         let (path, value) = path_item(&item, &operations::tag(group, version));
         paths.insert(path, value);
+    }
+    if own.iter().any(|row| row.custom.is_some()) {
+        definitions.extend(super::SHARED.map(str::to_owned));
     }
     let writer = Writer { schemas, flavour: Flavour::V3 };
     let mut components = Map::new();
@@ -36,6 +41,7 @@ pub(super) fn document(group: &str, version: &str, rows: &[Arc<Resource>], schem
             components.insert(name, definition);
         }
     }
+    components.extend(own.iter().filter_map(|row| row.custom.as_ref()).flat_map(|own| own.definitions(OpenApi::V3)));
     let bearer = json!({"type": "apiKey", "description": "Bearer Token authentication", "in": "header", "name": "authorization"});
     let document = json!({
         "openapi": "3.0.0",
@@ -84,8 +90,8 @@ fn one(operation: &Operation, tag: &str) -> Value {
         "x-kubernetes-group-version-kind": kind(&operation.kind),
     });
     if let Some(name) = &operation.takes {
-        let media: &[&str] = if name == PATCH { PATCH_TYPES } else { &["*/*"] };
-        out["requestBody"] = json!({"content": content(name, media), "required": operation.method != "delete"});
+        let media = if name == PATCH { operation.patches(PATCH_TYPES) } else { vec!["*/*"] };
+        out["requestBody"] = json!({"content": content(name, &media), "required": operation.method != "delete"});
     }
     out
 }

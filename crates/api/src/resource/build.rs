@@ -57,6 +57,7 @@ impl Resource {
             selectable_fields: Vec::new(),
             columns: columns::basic(),
             strategy: Arc::new(Plain),
+            custom: None,
             gvk,
         }
     }

@@ -1,4 +1,4 @@
-//! Webhook configurations and admission policies (upstream: pkg/apis/admissionregistration/v1/defaults.go).
+//! Admission policies (upstream: pkg/apis/admissionregistration/v1/defaults.go).
 
 use apimachinery::Object;
 use apimachinery::field;
@@ -6,40 +6,7 @@ use serde_json::{Map, Value};
 
 use super::required;
 use crate::json::{Read, Write};
-use crate::resource::{Generation, Strategy};
-
-/// The strategy of webhook configurations.
-pub(crate) struct WebhookConfiguration {
-    /// Whether the webhooks may change objects.
-    pub(crate) mutating: bool,
-}
-
-impl Strategy for WebhookConfiguration {
-    fn default(&self, object: &mut Object) {
-        for webhook in object.items_mut("webhooks") {
-            webhook.default_to("failurePolicy", "Fail");
-            webhook.default_to("matchPolicy", "Equivalent");
-            webhook.default_to("namespaceSelector", Map::new());
-            webhook.default_to("objectSelector", Map::new());
-            webhook.default_to("timeoutSeconds", 10);
-            if self.mutating {
-                webhook.default_to("reinvocationPolicy", "Never");
-            }
-            webhook.items_mut("rules").for_each(|rule| rule.default_to("scope", "*"));
-            if let Some(service) = webhook.object_at("clientConfig").and_then(|config| config.object_at("service")) {
-                service.default_to("port", 443);
-            }
-        }
-    }
-
-    fn validate(&self, object: &Object) -> Vec<field::Error> {
-        required::missing(object, &["webhooks"])
-    }
-
-    fn generation(&self) -> Generation {
-        Generation::Content
-    }
-}
+use crate::resource::Strategy;
 
 /// The strategy of admission policies.
 pub(crate) struct Policy;

@@ -8,6 +8,8 @@ use crate::check::{self, Errors};
 use crate::json::{Read, Write};
 use crate::resource::{Generation, Strategy};
 
+mod metrics;
+
 /// The strategy of autoscalers.
 pub(crate) struct HorizontalPodAutoscaler;
 
@@ -45,14 +47,73 @@ impl Strategy for HorizontalPodAutoscaler {
                 "must be greater than or equal to `minReplicas`",
             ));
         }
-        let (target, path) = (spec.object("scaleTargetRef"), path.child("scaleTargetRef"));
-        check::required(&mut errors, target, "kind", &path);
-        check::required(&mut errors, target, "name", &path);
+        metrics::reference(&mut errors, spec.object("scaleTargetRef"), &path.child("scaleTargetRef"));
+        for (index, metric) in spec.list("metrics").iter().enumerate() {
+            metrics::metric(&mut errors, metric, &path.child("metrics").index(index));
+        }
+        for direction in ["scaleUp", "scaleDown"] {
+            if let Some(rules) = spec.object("behavior").value(direction) {
+                scaling_rules(&mut errors, rules, &path.child("behavior").child(direction));
+            }
+        }
+        let percentage = spec.int("targetCPUUtilizationPercentage");
+        if percentage.is_some_and(|percentage| percentage < 1) {
+            let path = path.child("targetCPUUtilizationPercentage");
+            errors.push(Error::invalid(&path, percentage, "must be greater than 0"));
+        }
+        errors
+    }
+
+    fn validate_status_update(&self, object: &Object, _old: &Object) -> Vec<field::Error> {
+        let mut errors = Errors::new();
+        for field in ["currentReplicas", "desiredReplicas"] {
+            check::not_negative(&mut errors, object.object("status"), field, &Path::new("status"));
+        }
         errors
     }
 
     fn generation(&self) -> Generation {
         Generation::Never
+    }
+}
+
+/// The longest period of a policy and the longest window, in seconds.
+const MAX_PERIOD: i64 = 1800;
+const MAX_WINDOW: i64 = 3600;
+
+fn scaling_rules(errors: &mut Errors, rules: &Value, path: &Path) {
+    if let Some(window) = rules.int("stabilizationWindowSeconds") {
+        let path = path.child("stabilizationWindowSeconds");
+        if window < 0 {
+            errors.push(Error::invalid(&path, window, "must be greater than or equal to zero"));
+        } else if window > MAX_WINDOW {
+            errors.push(Error::invalid(&path, window, format!("must be less than or equal to {MAX_WINDOW}")));
+        }
+    }
+    check::one_of(errors, rules.fields(), "selectPolicy", &["Disabled", "Max", "Min"], path);
+    if rules.value("tolerance").is_some_and(|tolerance| check::quantity(tolerance).is_negative()) {
+        let tolerance = rules.value("tolerance").cloned().unwrap_or_default();
+        errors.push(Error::invalid(&path.child("tolerance"), tolerance, "must be greater than or equal to 0"));
+    }
+    let path = path.child("policies");
+    if rules.list("policies").is_empty() {
+        errors.push(Error::required(&path, "must specify at least one Policy"));
+    }
+    for (index, policy) in rules.list("policies").iter().enumerate() {
+        let path = path.index(index);
+        if !matches!(policy.text("type"), "Percent" | "Pods") {
+            errors.push(Error::not_supported(&path.child("type"), policy.text("type"), &["Percent", "Pods"]));
+        }
+        for field in ["value", "periodSeconds"] {
+            let number = policy.int(field).unwrap_or_default();
+            if number <= 0 {
+                errors.push(Error::invalid(&path.child(field), number, "must be greater than zero"));
+            }
+        }
+        if let Some(period) = policy.int("periodSeconds").filter(|period| *period > MAX_PERIOD) {
+            let detail = format!("must be less than or equal to {MAX_PERIOD}");
+            errors.push(Error::invalid(&path.child("periodSeconds"), period, detail));
+        }
     }
 }
 
@@ -69,5 +130,69 @@ fn behaviour(behavior: &mut Map<String, Value>) {
     if let Some(down) = behavior.object_made("scaleDown") {
         down.default_to("selectPolicy", "Max");
         down.default_to("policies", json!([{"type": "Percent", "value": 100, "periodSeconds": 15}]));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use expect_test::{Expect, expect};
+
+    fn check(mut spec: Value, expected: &Expect) {
+        spec["scaleTargetRef"] = json!({"kind": "Deployment", "name": "web"});
+        let text = json!({"apiVersion": "autoscaling/v2", "metadata": {"name": "web"}, "spec": spec});
+        let mut object = Object::from_value(text).expect("an object");
+        HorizontalPodAutoscaler.default(&mut object);
+        let errors = HorizontalPodAutoscaler.validate(&object);
+        expected.assert_eq(&errors.iter().map(|error| format!("{error}\n")).collect::<String>());
+    }
+
+    #[test]
+    fn right_autoscalers_are_taken() {
+        check(json!({"maxReplicas": 3, "behavior": {"scaleUp": {}, "scaleDown": {}}}), &expect![[""]]);
+        check(
+            json!({"maxReplicas": 3, "metrics": [
+                {"type": "Pods", "pods": {"metric": {"name": "rps"}, "target": {"type": "AverageValue", "averageValue": "1k"}}},
+                {"type": "Object", "object": {
+                    "metric": {"name": "rps"}, "describedObject": {"kind": "Ingress", "name": "web"},
+                    "target": {"type": "Value", "value": "2k"},
+                }},
+            ]}),
+            &expect![[""]],
+        );
+    }
+
+    #[test]
+    fn wrong_metrics_are_refused() {
+        check(
+            json!({
+                "minReplicas": 0, "maxReplicas": 0,
+                "metrics": [
+                    {"type": "Resource", "resource": {"name": "", "target": {"type": "Utilization"}}},
+                    {"type": "Pods", "resource": {"name": "cpu", "target": {"type": "Sometimes", "averageUtilization": 0}}},
+                    {"type": "Else"},
+                    {"type": "External", "external": {"metric": {}, "target": {"type": "Value", "value": "-1", "averageValue": "1"}}},
+                ],
+                "behavior": {"scaleUp": {"selectPolicy": "Any", "stabilizationWindowSeconds": 4000, "policies": [{"type": "X", "value": 0, "periodSeconds": 2000}]}},
+            }),
+            &expect![[r#"
+                spec.minReplicas: Invalid value: 0: must be greater than or equal to 1
+                spec.maxReplicas: Invalid value: 0: must be greater than 0
+                spec.metrics[0].resource.name: Required value: must specify a resource name
+                spec.metrics[0].resource.target.averageUtilization: Required value: must set either a target raw value or a target utilization
+                spec.metrics[1].resource.target.type: Invalid value: "Sometimes": must be either Utilization, Value, or AverageValue
+                spec.metrics[1].resource.target.averageUtilization: Invalid value: 0: must be greater than 0
+                spec.metrics[1].pods: Required value: must populate information for the given metric source
+                spec.metrics[2].type: Unsupported value: "Else": supported values: "ContainerResource", "External", "Object", "Pods", "Resource"
+                spec.metrics[3].external.metric.name: Required value: must specify a metric name
+                spec.metrics[3].external.target.value: Invalid value: "-1": must be positive
+                spec.metrics[3].external.target.value: Forbidden: may not set both a target value for metric and a per-pod target
+                spec.behavior.scaleUp.stabilizationWindowSeconds: Invalid value: 4000: must be less than or equal to 3600
+                spec.behavior.scaleUp.selectPolicy: Unsupported value: "Any": supported values: "Disabled", "Max", "Min"
+                spec.behavior.scaleUp.policies[0].type: Unsupported value: "X": supported values: "Percent", "Pods"
+                spec.behavior.scaleUp.policies[0].value: Invalid value: 0: must be greater than zero
+                spec.behavior.scaleUp.policies[0].periodSeconds: Invalid value: 2000: must be less than or equal to 1800
+            "#]],
+        );
     }
 }

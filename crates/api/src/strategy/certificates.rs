@@ -1,13 +1,20 @@
 //! Certificate signing requests (upstream: pkg/registry/certificates/certificates/strategy.go).
 
+use std::collections::HashSet;
+
 use apimachinery::Object;
 use apimachinery::field::{self, Error, Path};
-use serde_json::{Value, json};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::{Map, Value, json};
 
-use super::required;
 use crate::check::{self, Errors, names};
 use crate::json::{Read, Write};
 use crate::resource::{Generation, Strategy, WriteContext};
+
+mod bundle;
+
+pub(crate) use bundle::TrustBundle;
 
 /// The strategy of certificate signing requests.
 pub(crate) struct CertificateSigningRequest;
@@ -43,13 +50,30 @@ impl Strategy for CertificateSigningRequest {
     fn validate(&self, object: &Object) -> Vec<field::Error> {
         let mut errors = Errors::new();
         let (spec, path) = (object.object("spec"), Path::new("spec"));
-        check::required(&mut errors, spec, "request", &path);
-        if spec.list("usages").is_empty() {
-            errors.push(Error::required(&path.child("usages"), ""));
+        request(&mut errors, spec.text("request"), &path.child("request"));
+        usages(&mut errors, spec, &path.child("usages"));
+        if check::required(&mut errors, spec, "signerName", &path) {
+            signer(&mut errors, spec.text("signerName"), &path.child("signerName"));
         }
-        if check::required(&mut errors, spec, "signerName", &path) && !spec.text("signerName").contains('/') {
-            let detail = "must be a fully qualified domain and path of the form 'example.com/signer-name'";
-            errors.push(Error::invalid(&path.child("signerName"), spec.text("signerName"), detail));
+        if let Some(seconds) = spec.int("expirationSeconds").filter(|seconds| *seconds < SHORTEST_LIFE_S) {
+            let detail = "may not specify a duration less than 600 seconds (10 minutes)";
+            errors.push(Error::invalid(&path.child("expirationSeconds"), seconds, detail));
+        }
+        errors
+    }
+
+    fn validate_update(&self, object: &Object, old: &Object) -> Vec<field::Error> {
+        conditions(object, old)
+    }
+
+    fn validate_status_update(&self, object: &Object, old: &Object) -> Vec<field::Error> {
+        let mut errors = conditions(object, old);
+        let (new, old) = (object.object("status").text("certificate"), old.object("status").text("certificate"));
+        let path = Path::new("status").child("certificate");
+        if !old.is_empty() && new != old {
+            errors.push(Error::forbidden(&path, "updates may not modify a certificate once it is set"));
+        } else if !new.is_empty() && new != old && !is_pem(new, "CERTIFICATE") {
+            errors.push(Error::invalid(&path, "<certificate data>", "must contain at least one CERTIFICATE PEM block"));
         }
         errors
     }
@@ -63,19 +87,115 @@ impl Strategy for CertificateSigningRequest {
     }
 }
 
-/// The strategy of trust bundles, whose names carry their signer's.
-pub(crate) struct TrustBundle;
+/// The shortest life of a certificate that may be asked for.
+const SHORTEST_LIFE_S: i64 = 600;
 
-impl Strategy for TrustBundle {
-    fn validate(&self, object: &Object) -> Vec<field::Error> {
-        required::missing(object, &["spec"])
-    }
+const USAGES: &[&str] = &[
+    "any",
+    "cert sign",
+    "client auth",
+    "code signing",
+    "content commitment",
+    "crl sign",
+    "data encipherment",
+    "decipher only",
+    "digital signature",
+    "email protection",
+    "encipher only",
+    "ipsec end system",
+    "ipsec tunnel",
+    "ipsec user",
+    "key agreement",
+    "key encipherment",
+    "microsoft sgc",
+    "netscape sgc",
+    "ocsp signing",
+    "s/mime",
+    "server auth",
+    "signing",
+    "timestamping",
+];
 
-    fn name_errors(&self, name: &str, prefix: bool) -> Vec<String> {
-        names::name_is_path_segment(name, prefix)
-    }
+fn is_pem(base64: &str, label: &str) -> bool {
+    let text = STANDARD.decode(base64).ok().and_then(|bytes| String::from_utf8(bytes).ok());
+    text.is_some_and(|text| {
+        text.contains(&format!("-----BEGIN {label}-----")) && text.contains(&format!("-----END {label}-----"))
+    })
+}
 
-    fn generation(&self) -> Generation {
-        Generation::Never
+fn request(errors: &mut Errors, base64: &str, path: &Path) {
+    if !is_pem(base64, "CERTIFICATE REQUEST") {
+        let shown = if base64.is_empty() { Value::Null } else { base64.into() };
+        errors.push(Error::invalid(path, shown, "PEM block type must be CERTIFICATE REQUEST"));
     }
+}
+
+fn usages(errors: &mut Errors, spec: &Map<String, Value>, path: &Path) {
+    if spec.list("usages").is_empty() {
+        errors.push(Error::required(path, "usages must have at least one value"));
+    }
+    let mut seen = HashSet::new();
+    for (index, usage) in spec.texts("usages").enumerate() {
+        if !USAGES.contains(&usage) {
+            errors.push(Error::not_supported(&path.index(index), usage, USAGES));
+        }
+        if !seen.insert(usage) {
+            errors.push(Error::duplicate(&path.index(index), usage));
+        }
+    }
+}
+
+/// A signer: a domain and a path (upstream: `ValidateSignerName`).
+fn signer(errors: &mut Errors, name: &str, path: &Path) {
+    const LONGEST: usize = 253 + 1 + 63 + 1 + 253;
+    if name.len() > LONGEST {
+        errors.push(Error::too_long(path, LONGEST));
+    }
+    let Some((domain, rest)) = name.split_once('/').filter(|(_, rest)| !rest.contains('/')) else {
+        let detail = "must be a fully qualified domain and path of the form 'example.com/signer-name'";
+        errors.push(Error::invalid(path, name, detail));
+        return;
+    };
+    check::named(errors, names::dns1123_subdomain, domain, path);
+    if !domain.contains('.') {
+        errors.push(Error::invalid(path, domain, "should be a domain with at least two segments separated by dots"));
+    }
+    if rest.is_empty() {
+        let detail = "path element may not be empty: 'example.com/signer-name'";
+        errors.push(Error::invalid(path, rest, detail));
+    } else {
+        check::named(errors, names::dns1123_subdomain, rest, path);
+    }
+}
+
+/// Conditions: typed, once each, approved or denied but not both, and final.
+fn conditions(object: &Object, old: &Object) -> Errors {
+    let mut errors = Errors::new();
+    let path = Path::new("status").child("conditions");
+    let (new, old) = (object.object("status").list("conditions"), old.object("status").list("conditions"));
+    let has = |list: &[Value], kind: &str| list.iter().any(|condition| condition.text("type") == kind);
+    let mut seen = HashSet::new();
+    for (index, condition) in new.iter().enumerate() {
+        let (path, kind, status) = (path.index(index), condition.text("type"), condition.text("status"));
+        check::required(&mut errors, condition.fields(), "type", &path);
+        let is_final = matches!(kind, "Approved" | "Denied" | "Failed");
+        let allowed: &[&str] = if is_final { &["True"] } else { &["True", "False", "Unknown"] };
+        if status.is_empty() {
+            errors.push(Error::required(&path.child("status"), ""));
+        } else if !allowed.contains(&status) {
+            errors.push(Error::not_supported(&path.child("status"), status, allowed));
+        }
+        if is_final && !seen.insert(kind) {
+            errors.push(Error::duplicate(&path.child("type"), kind));
+        }
+    }
+    if has(new, "Approved") && has(new, "Denied") {
+        let detail = "Approved and Denied conditions are mutually exclusive";
+        errors.push(Error::invalid(&path, "Denied", detail));
+    }
+    for kind in ["Approved", "Denied", "Failed"].iter().filter(|kind| has(old, kind) && !has(new, kind)) {
+        let detail = format!("updates may not remove a condition of type {kind:?}");
+        errors.push(Error::forbidden(&path, detail));
+    }
+    errors
 }

@@ -26,7 +26,8 @@ impl Strategy for ConfigMap {
         }
         let text: usize = data.values().filter_map(Value::as_str).map(str::len).sum();
         if text + binary.values().filter_map(Value::as_str).map(decoded_len).sum::<usize>() > MAX_SIZE {
-            errors.push(Error::too_long(&Path::default(), MAX_SIZE));
+            // Upstream names the field "", which reads so.
+            errors.push(Error::too_long(&Path::default().key(""), MAX_SIZE));
         }
         errors
     }

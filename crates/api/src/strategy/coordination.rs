@@ -3,7 +3,7 @@
 use apimachinery::Object;
 use apimachinery::field::{self, Error, Path};
 
-use crate::check::{self, Errors};
+use crate::check::{self, Errors, names};
 use crate::json::Read;
 use crate::resource::{Generation, Strategy};
 
@@ -20,6 +20,13 @@ impl Strategy for Lease {
             errors.push(Error::invalid(&path.child("leaseDurationSeconds"), seconds, "must be greater than 0"));
         }
         check::not_negative(&mut errors, spec, "leaseTransitions", &path);
+        if spec.has("strategy") {
+            check::named(&mut errors, names::qualified_name, spec.text("strategy"), &path.child("strategy"));
+        }
+        if spec.has("preferredHolder") && !spec.has("strategy") {
+            let (holder, path) = (spec.text("preferredHolder"), path.child("preferredHolder"));
+            errors.push(Error::forbidden(&path, format!("must be empty if `strategy` is not set (is {holder:?})")));
+        }
         errors
     }
 

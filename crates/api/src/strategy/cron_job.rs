@@ -4,6 +4,7 @@ use apimachinery::Object;
 use apimachinery::field::{self, Error, Path};
 
 use super::job::validate_job_spec;
+use super::workload;
 use crate::check::{self, Errors};
 use crate::json::{Read, Write};
 use crate::resource::Strategy;
@@ -22,6 +23,10 @@ impl Strategy for CronJob {
         if let Some(job) = spec.object_made("jobTemplate").and_then(|template| template.object_made("spec")) {
             super::pod::default_template(job);
         }
+    }
+
+    fn warnings(&self, object: &Object) -> Vec<String> {
+        workload::warnings(object, &["spec", "jobTemplate", "spec"])
     }
 
     fn validate(&self, object: &Object) -> Vec<field::Error> {

@@ -29,6 +29,10 @@ impl Strategy for DaemonSet {
         default_template(spec);
     }
 
+    fn warnings(&self, object: &Object) -> Vec<String> {
+        workload::warnings(object, &["spec"])
+    }
+
     fn validate(&self, object: &Object) -> Vec<field::Error> {
         let mut errors = Errors::new();
         let (spec, path) = (object.object("spec"), Path::new("spec"));
@@ -37,6 +41,21 @@ impl Strategy for DaemonSet {
         check::not_negative(&mut errors, spec, "minReadySeconds", &path);
         check::not_negative(&mut errors, spec, "revisionHistoryLimit", &path);
         update_strategy(&mut errors, spec.object("updateStrategy"), &path.child("updateStrategy"));
+        errors
+    }
+
+    fn validate_status_update(&self, object: &Object, old: &Object) -> Vec<field::Error> {
+        let counts = [
+            "currentNumberScheduled",
+            "numberMisscheduled",
+            "desiredNumberScheduled",
+            "numberReady",
+            "updatedNumberScheduled",
+            "numberAvailable",
+            "numberUnavailable",
+        ];
+        let mut errors = workload::status_counts(object, &[], &counts);
+        workload::collisions(&mut errors, object, old);
         errors
     }
 

@@ -2,7 +2,7 @@
 
 use crate::resource::{Generation, Strategy};
 
-/// The strategy of service accounts, of controller revisions, and of the other kinds that only hold data.
+/// The strategy of service accounts and of the other kinds that only hold data.
 pub(crate) struct Data;
 
 impl Strategy for Data {

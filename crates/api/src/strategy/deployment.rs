@@ -31,6 +31,10 @@ impl Strategy for Deployment {
         default_template(spec);
     }
 
+    fn warnings(&self, object: &Object) -> Vec<String> {
+        workload::warnings(object, &["spec"])
+    }
+
     fn validate(&self, object: &Object) -> Vec<field::Error> {
         let mut errors = Errors::new();
         let (spec, path) = (object.object("spec"), Path::new("spec"));
@@ -47,6 +51,16 @@ impl Strategy for Deployment {
             let detail = "must be greater than minReadySeconds";
             errors.push(Error::invalid(&path.child("progressDeadlineSeconds"), deadline, detail));
         }
+        errors
+    }
+
+    fn validate_status_update(&self, object: &Object, old: &Object) -> Vec<field::Error> {
+        let mut errors = workload::status_counts(
+            object,
+            &["updatedReplicas", "readyReplicas", "availableReplicas"],
+            &["unavailableReplicas"],
+        );
+        workload::collisions(&mut errors, object, old);
         errors
     }
 

@@ -46,6 +46,10 @@ impl Strategy for EndpointSlice {
             if !endpoint.text("hostname").is_empty() {
                 check::named(&mut errors, names::dns1123_label, endpoint.text("hostname"), &path.child("hostname"));
             }
+            if !endpoint.text("nodeName").is_empty() {
+                check::named(&mut errors, names::dns1123_subdomain, endpoint.text("nodeName"), &path.child("nodeName"));
+            }
+            hints(&mut errors, endpoint.object("hints"), &path.child("hints"));
         }
         let mut seen = std::collections::HashSet::new();
         for (index, port) in object.list("ports").iter().enumerate() {
@@ -73,6 +77,27 @@ impl Strategy for EndpointSlice {
     }
 }
 
+/// For which zones and nodes an endpoint is meant.
+fn hints(errors: &mut Errors, hints: &serde_json::Map<String, Value>, path: &Path) {
+    const MOST: usize = 8;
+    for list in ["forZones", "forNodes"] {
+        let (items, path) = (hints.list(list), path.child(list));
+        if items.len() > MOST {
+            errors.push(Error::too_many(&path, items.len(), MOST));
+            continue;
+        }
+        let mut seen = std::collections::HashSet::new();
+        for (index, item) in items.iter().enumerate() {
+            let (name, path) = (item.text("name"), path.index(index).child("name"));
+            if !seen.insert(name) {
+                errors.push(Error::duplicate(&path, name));
+            }
+            let rule = if list == "forZones" { names::label_value } else { names::dns1123_subdomain };
+            check::named(errors, rule, name, &path);
+        }
+    }
+}
+
 fn address_of(errors: &mut Errors, family: &str, address: &str, path: &Path) {
     match family {
         "IPv4" if address.parse::<std::net::Ipv4Addr>().is_err() => {
@@ -81,6 +106,7 @@ fn address_of(errors: &mut Errors, family: &str, address: &str, path: &Path) {
         "IPv6" if address.parse::<std::net::Ipv6Addr>().is_err() => {
             errors.push(Error::invalid(path, address, "must be a valid IPv6 address"));
         }
+        "IPv4" | "IPv6" => check::not_special_ip(errors, address, path),
         "FQDN" => check::named(errors, names::dns1123_subdomain, address, path),
         _ => {}
     }
@@ -106,7 +132,13 @@ impl Strategy for Endpoints {
             }
             for list in lists {
                 for (index, address) in subset.list(list).iter().enumerate() {
-                    check::ip_address(&mut errors, address.text("ip"), &path.child(list).index(index).child("ip"));
+                    let path = path.child(list).index(index);
+                    check::ip_address(&mut errors, address.text("ip"), &path.child("ip"));
+                    check::not_special_ip(&mut errors, address.text("ip"), &path.child("ip"));
+                    if !address.text("hostname").is_empty() {
+                        let path = path.child("hostname");
+                        check::named(&mut errors, names::dns1123_label, address.text("hostname"), &path);
+                    }
                 }
             }
             let ports = subset.list("ports");

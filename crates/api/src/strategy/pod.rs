@@ -9,9 +9,12 @@ use crate::json::{Read, Write};
 use crate::resource::{Strategy, WriteContext};
 
 mod defaults;
+mod label_keys;
 mod qos;
+mod status;
 mod update;
 mod validation;
+mod warnings;
 
 pub(crate) use defaults::{
     pod_spec as default_pod_spec, template as default_template, volume_source as default_volume_source,
@@ -20,6 +23,7 @@ pub(crate) use validation::{
     node_selector, not_below_zero, resource_list, template as validate_template,
     volume_source as validate_volume_source,
 };
+pub(crate) use warnings::pod_spec as pod_warnings;
 
 /// The strategy of pods.
 pub(crate) struct Pod;
@@ -47,6 +51,7 @@ impl Strategy for Pod {
             }]);
         }
         object.0.insert("status".into(), status);
+        label_keys::merge(object);
         if let Some(spec) = object.object_at("spec") {
             spec.remove("ephemeralContainers");
             let known = SYSTEM_PRIORITIES.iter().find(|(name, _)| *name == spec.text("priorityClassName"));
@@ -75,6 +80,10 @@ impl Strategy for Pod {
         update::validate(object, old)
     }
 
+    fn validate_status_update(&self, object: &Object, old: &Object) -> Vec<field::Error> {
+        status::validate(object, old)
+    }
+
     fn validate_subresource_update(&self, subresource: &str, object: &Object, old: &Object) -> Vec<field::Error> {
         match subresource {
             "ephemeralcontainers" => update::validate_ephemeral_containers(object, old),
@@ -100,21 +109,7 @@ impl Strategy for Pod {
     }
 
     fn warnings(&self, object: &Object) -> Vec<String> {
-        let mut warnings = Vec::new();
-        for list in ["initContainers", "containers"] {
-            for (index, container) in object.object("spec").list(list).iter().enumerate() {
-                let mut seen = std::collections::HashSet::new();
-                for (at, variable) in container.list("env").iter().enumerate() {
-                    if !seen.insert(variable.text("name")) {
-                        let name = variable.text("name");
-                        warnings.push(format!(
-                            "spec.{list}[{index}].env[{at}]: hides previous definition of {name:?}, which may be unexpected"
-                        ));
-                    }
-                }
-            }
-        }
-        warnings
+        pod_warnings(object.object("spec"), &Path::new("spec"))
     }
 }
 

@@ -29,4 +29,12 @@ impl Strategy for PodDisruptionBudget {
         check::one_of(&mut errors, spec, "unhealthyPodEvictionPolicy", &policies, &path);
         errors
     }
+
+    fn validate_status_update(&self, object: &Object, _old: &Object) -> Vec<field::Error> {
+        let mut errors = Errors::new();
+        for field in ["currentHealthy", "desiredHealthy", "disruptionsAllowed", "expectedPods"] {
+            check::not_negative(&mut errors, object.object("status"), field, &Path::new("status"));
+        }
+        errors
+    }
 }

@@ -1,11 +1,14 @@
 //! LimitRanges and ResourceQuotas (upstream: `SetDefaults_LimitRangeItem`, `ValidateLimitRange`, `ValidateResourceQuota`).
 
+use std::collections::BTreeSet;
+
 use apimachinery::Object;
 use apimachinery::field::{self, Error, Path};
+use apimachinery::quantity::{Format, Quantity};
 use serde_json::{Map, Value};
 
 use super::pod::not_below_zero;
-use crate::check::{self, Errors, quantity};
+use crate::check::{self, Errors, names, quantity};
 use crate::json::{Read, Write};
 use crate::resource::{Generation, Strategy};
 
@@ -27,13 +30,13 @@ impl Strategy for LimitRange {
 
     fn validate(&self, object: &Object) -> Vec<field::Error> {
         let mut errors = Errors::new();
+        let mut seen = BTreeSet::new();
         for (index, limit) in object.object("spec").list("limits").iter().enumerate() {
             let path = Path::new("spec").child("limits").index(index);
-            check::required(&mut errors, limit.fields(), "type", &path);
-            // Each bound may not exceed the next.
-            let order = ["min", "defaultRequest", "default", "max"];
-            for (lower, upper) in [(0, 1), (1, 2), (2, 3), (0, 3)] {
-                ordered(&mut errors, limit.fields(), order[lower], order[upper], &path);
+            limit_item(&mut errors, limit.fields(), &path);
+            let kind = limit.text("type");
+            if !kind.is_empty() && !seen.insert(kind) {
+                errors.push(Error::duplicate(&path.child("type"), kind));
             }
         }
         errors
@@ -44,17 +47,62 @@ impl Strategy for LimitRange {
     }
 }
 
-fn ordered(errors: &mut Errors, limit: &Map<String, Value>, lower: &str, upper: &str, path: &Path) {
-    for (name, low) in limit.object(lower) {
-        let Some(high) = limit.object(upper).get(name) else { continue };
-        if quantity(low) > quantity(high) {
-            let words = |field: &str| match field {
-                "defaultRequest" => "default request".to_owned(),
-                other => other.to_owned(),
-            };
-            let (low, high) = (low.as_str().unwrap_or_default(), high.as_str().unwrap_or_default());
-            let detail = format!("{} value {low} is greater than {} value {high}", words(lower), words(upper));
-            errors.push(Error::invalid(&path.child(lower).key(name), low, detail));
+const BOUNDS: [&str; 5] = ["min", "max", "default", "defaultRequest", "maxLimitRequestRatio"];
+
+fn limit_item(errors: &mut Errors, limit: &Map<String, Value>, path: &Path) {
+    check::required_name(errors, names::qualified_name, limit, "type", path);
+    let kind = limit.text("type");
+    if kind == "Pod" {
+        for field in ["default", "defaultRequest"] {
+            if !limit.object(field).is_empty() {
+                errors.push(Error::forbidden(&path.child(field), "may not be specified when `type` is 'Pod'"));
+            }
+        }
+    }
+    if kind == "PersistentVolumeClaim" && !limit.object("min").has("storage") && !limit.object("max").has("storage") {
+        let detail = "either minimum or maximum storage value is required, but neither was provided";
+        errors.push(Error::required(&path.child("limits"), detail));
+    }
+    let mut all = BTreeSet::new();
+    for field in BOUNDS {
+        for name in limit.object(field).keys() {
+            check::named(errors, names::qualified_name, name, &path.child(field).key(name));
+            all.insert(name.as_str());
+        }
+    }
+    all.iter().for_each(|name| bounds(errors, limit, name, path));
+}
+
+/// The bounds of one resource are in order.
+fn bounds(errors: &mut Errors, limit: &Map<String, Value>, name: &str, path: &Path) {
+    let of = |field: &str| limit.object(field).get(name).map(quantity);
+    let [min, max, default, request, ratio] = BOUNDS.map(of);
+    for (low, low_word, high, high_word, at) in [
+        (min, "min", max, "max", "min"),
+        (min, "min", request, "default request", "defaultRequest"),
+        (request, "default request", max, "max", "defaultRequest"),
+        (request, "default request", default, "default limit", "defaultRequest"),
+        (min, "min", default, "default", "default"),
+        (default, "default", max, "max", "default"),
+    ] {
+        if let (Some(low), Some(high)) = (low, high)
+            && low > high
+        {
+            let detail = format!("{low_word} value {low} is greater than {high_word} value {high}");
+            let shown = of(at).unwrap_or_default().to_string();
+            errors.push(Error::invalid(&path.child(at).key(name), shown, detail));
+        }
+    }
+    let Some(ratio) = ratio else { return };
+    let at = path.child("maxLimitRequestRatio").key(name);
+    if ratio < Quantity::new(1, Format::DecimalSi) {
+        errors.push(Error::invalid(&at, ratio.to_string(), format!("ratio {ratio} is less than 1")));
+    }
+    if let (Some(min), Some(max)) = (min.filter(|min| !min.is_zero()), max) {
+        let most = max.as_f64() / min.as_f64();
+        if ratio.as_f64() > most {
+            let detail = format!("ratio {ratio} is greater than max/min = {most:.6}");
+            errors.push(Error::invalid(&at, ratio.to_string(), detail));
         }
     }
 }
@@ -65,27 +113,245 @@ pub(crate) struct ResourceQuota;
 impl Strategy for ResourceQuota {
     fn validate(&self, object: &Object) -> Vec<field::Error> {
         let mut errors = Errors::new();
-        let path = Path::new("spec").child("hard");
-        for (name, value) in object.object("spec").object("hard") {
-            check::named(&mut errors, check::names::qualified_name, name, &path.key(name));
-            not_below_zero(&mut errors, value, &path.key(name));
+        let (spec, path) = (object.object("spec"), Path::new("spec"));
+        amounts(&mut errors, spec.object("hard"), &path.child("hard"));
+        let scopes: Vec<&str> = spec.texts("scopes").collect();
+        scope_rules(&mut errors, spec, &scopes, spec.list("scopes"), &path.child("scopes"));
+        let expressions = spec.object("scopeSelector").list("matchExpressions");
+        let path = path.child("scopeSelector").child("matchExpressions");
+        let named: Vec<&str> = expressions.iter().map(|one| one.text("scopeName")).collect();
+        scope_rules(&mut errors, spec, &named, expressions, &path);
+        for (index, expression) in expressions.iter().enumerate() {
+            scope_operator(&mut errors, expression, &path.index(index));
         }
         errors
     }
 
     fn validate_update(&self, object: &Object, old: &Object) -> Vec<field::Error> {
         let mut errors = Errors::new();
-        let scopes = |object: &Object| object.at(&["spec", "scopes"]).cloned();
-        check::immutable(
-            &mut errors,
-            scopes(object).as_ref(),
-            scopes(old).as_ref(),
-            &Path::new("spec").child("scopes"),
-        );
+        let scopes = |object: &Object| -> BTreeSet<String> {
+            object.object("spec").texts("scopes").map(str::to_owned).collect()
+        };
+        if scopes(object) != scopes(old) {
+            let new = object.at(&["spec", "scopes"]);
+            check::immutable(&mut errors, new, None, &Path::new("spec").child("scopes"));
+        }
+        errors
+    }
+
+    fn validate_status_update(&self, object: &Object, _old: &Object) -> Vec<field::Error> {
+        let mut errors = Errors::new();
+        for field in ["hard", "used"] {
+            amounts(&mut errors, object.object("status").object(field), &Path::new("status").child(field));
+        }
         errors
     }
 
     fn generation(&self) -> Generation {
         Generation::Never
+    }
+}
+
+/// The amounts that need no domain (upstream: `standardQuotaResources`).
+const STANDARD: [&str; 19] = [
+    "cpu",
+    "memory",
+    "ephemeral-storage",
+    "requests.cpu",
+    "requests.memory",
+    "requests.storage",
+    "requests.ephemeral-storage",
+    "limits.cpu",
+    "limits.memory",
+    "limits.ephemeral-storage",
+    "pods",
+    "resourcequotas",
+    "services",
+    "replicationcontrollers",
+    "secrets",
+    "persistentvolumeclaims",
+    "configmaps",
+    "services.nodeports",
+    "services.loadbalancers",
+];
+
+/// Amounts that are numbers of things.
+const WHOLE: [&str; 9] = [
+    "pods",
+    "resourcequotas",
+    "services",
+    "replicationcontrollers",
+    "secrets",
+    "persistentvolumeclaims",
+    "configmaps",
+    "services.nodeports",
+    "services.loadbalancers",
+];
+
+fn is_standard(name: &str) -> bool {
+    STANDARD.contains(&name) || is_huge_page(name)
+}
+
+fn is_huge_page(name: &str) -> bool {
+    name.starts_with("hugepages-") || name.starts_with("requests.hugepages-")
+}
+
+fn amounts(errors: &mut Errors, list: &Map<String, Value>, path: &Path) {
+    for (name, value) in list {
+        let path = path.key(name);
+        check::named(errors, names::qualified_name, name, &path);
+        if !name.contains('/') && !is_standard(name) {
+            errors.push(Error::invalid(&path, name.as_str(), "must be a standard resource for quota"));
+        }
+        not_below_zero(errors, value, &path);
+        let counts = WHOLE.contains(&name.as_str()) || name.starts_with("count/");
+        if counts && quantity(value).as_i64().is_none() {
+            errors.push(Error::invalid(&path, value.clone(), "must be an integer"));
+        }
+    }
+}
+
+const SCOPES: [&str; 7] = [
+    "Terminating",
+    "NotTerminating",
+    "BestEffort",
+    "NotBestEffort",
+    "PriorityClass",
+    "CrossNamespacePodAffinity",
+    "VolumeAttributesClass",
+];
+
+/// Whether a scope can pick among what an amount is about (upstream: `IsResourceQuotaScopeValidForResource`).
+fn fits(scope: &str, amount: &str) -> bool {
+    let of_claims = matches!(amount, "persistentvolumeclaims" | "requests.storage");
+    let compute =
+        matches!(amount, "cpu" | "memory" | "requests.cpu" | "requests.memory" | "limits.cpu" | "limits.memory");
+    match scope {
+        "BestEffort" => amount == "pods",
+        "VolumeAttributesClass" => of_claims,
+        _ => amount == "pods" || compute,
+    }
+}
+
+fn scope_rules(errors: &mut Errors, spec: &Map<String, Value>, scopes: &[&str], shown: &[Value], path: &Path) {
+    let mut wrong = |detail: &str| errors.push(Error::invalid(path, shown.to_vec(), detail));
+    for scope in scopes {
+        if !SCOPES.contains(scope) {
+            wrong("unsupported scope");
+            continue;
+        }
+        let mut amounts = spec.object("hard").keys().filter(|name| is_standard(name) && !is_huge_page(name));
+        if amounts.any(|name| !fits(scope, name)) {
+            wrong("unsupported scope applied to resource");
+        }
+    }
+    for pair in [["BestEffort", "NotBestEffort"], ["Terminating", "NotTerminating"]] {
+        if pair.iter().all(|scope| scopes.contains(scope)) {
+            wrong("conflicting scopes");
+        }
+    }
+}
+
+fn scope_operator(errors: &mut Errors, expression: &Value, path: &Path) {
+    let (scope, operator) = (expression.text("scopeName"), expression.text("operator"));
+    let is_plain = !matches!(scope, "PriorityClass" | "VolumeAttributesClass");
+    if is_plain && operator != "Exists" {
+        let detail = "must be 'Exist' when scope is any of ResourceQuotaScopeTerminating, \
+                      ResourceQuotaScopeNotTerminating, ResourceQuotaScopeBestEffort, \
+                      ResourceQuotaScopeNotBestEffort or ResourceQuotaScopeCrossNamespacePodAffinity";
+        errors.push(Error::invalid(&path.child("operator"), operator, detail));
+    }
+    let values = expression.list("values");
+    match operator {
+        "In" | "NotIn" if values.is_empty() => {
+            let detail = "must be at least one value when `operator` is 'In' or 'NotIn' for scope selector";
+            errors.push(Error::required(&path.child("values"), detail));
+        }
+        "Exists" | "DoesNotExist" if !values.is_empty() => {
+            let detail = "must be no value when `operator` is 'Exist' or 'DoesNotExist' for scope selector";
+            errors.push(Error::invalid(&path.child("values"), values.to_vec(), detail));
+        }
+        "In" | "NotIn" | "Exists" | "DoesNotExist" => {}
+        other => errors.push(Error::invalid(&path.child("operator"), other, "not a valid selector operator")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use expect_test::{Expect, expect};
+    use serde_json::json;
+
+    fn check(strategy: &dyn Strategy, spec: Value, expected: Expect) {
+        let object = Object::from_value(json!({"spec": spec})).expect("an object");
+        let errors: Vec<String> = strategy.validate(&object).iter().map(ToString::to_string).collect();
+        expected.assert_eq(&errors.join("\n"));
+    }
+
+    #[test]
+    fn quotas_are_checked() {
+        let quota = &ResourceQuota;
+        check(
+            quota,
+            json!({"hard": {"pods": "5", "requests.nvidia.com/gpu": "1", "count/jobs.batch": "2"}}),
+            expect![""],
+        );
+        check(
+            quota,
+            json!({"hard": {"weather": "1"}}),
+            expect![[r#"spec.hard[weather]: Invalid value: "weather": must be a standard resource for quota"#]],
+        );
+        check(
+            quota,
+            json!({"hard": {"pods": "1500m"}}),
+            expect![[r#"spec.hard[pods]: Invalid value: "1500m": must be an integer"#]],
+        );
+        check(
+            quota,
+            json!({"hard": {"pods": "1"}, "scopes": ["BestEffort", "NotBestEffort"]}),
+            expect![[r#"spec.scopes: Invalid value: ["BestEffort","NotBestEffort"]: conflicting scopes"#]],
+        );
+        check(
+            quota,
+            json!({"hard": {"cpu": "1"}, "scopes": ["BestEffort"]}),
+            expect![[r#"spec.scopes: Invalid value: ["BestEffort"]: unsupported scope applied to resource"#]],
+        );
+        let selector = json!({"matchExpressions": [{"scopeName": "PriorityClass", "operator": "In"}]});
+        check(
+            quota,
+            json!({"hard": {"pods": "1"}, "scopeSelector": selector}),
+            expect![
+                "spec.scopeSelector.matchExpressions[0].values: Required value: must be at least one value when `operator` is 'In' or 'NotIn' for scope selector"
+            ],
+        );
+    }
+
+    #[test]
+    fn limit_ranges_are_checked() {
+        let range = &LimitRange;
+        let limits = |limit: Value| json!({"limits": [limit]});
+        check(range, limits(json!({"type": "Container", "min": {"cpu": "1"}, "max": {"cpu": "2"}})), expect![""]);
+        check(
+            range,
+            limits(json!({"type": "Container", "min": {"cpu": "3"}, "max": {"cpu": "2"}})),
+            expect![[r#"spec.limits[0].min[cpu]: Invalid value: "3": min value 3 is greater than max value 2"#]],
+        );
+        check(
+            range,
+            limits(json!({"type": "Pod", "default": {"cpu": "1"}})),
+            expect!["spec.limits[0].default: Forbidden: may not be specified when `type` is 'Pod'"],
+        );
+        check(
+            range,
+            limits(json!({"type": "PersistentVolumeClaim"})),
+            expect![
+                "spec.limits[0].limits: Required value: either minimum or maximum storage value is required, but neither was provided"
+            ],
+        );
+        check(
+            range,
+            limits(json!({"type": "Pod", "maxLimitRequestRatio": {"cpu": "500m"}})),
+            expect![[r#"spec.limits[0].maxLimitRequestRatio[cpu]: Invalid value: "500m": ratio 500m is less than 1"#]],
+        );
     }
 }

@@ -19,6 +19,10 @@ impl Strategy for ReplicaSet {
         default_template(spec);
     }
 
+    fn warnings(&self, object: &Object) -> Vec<String> {
+        workload::warnings(object, &["spec"])
+    }
+
     fn validate(&self, object: &Object) -> Vec<field::Error> {
         let mut errors = Errors::new();
         let (spec, path) = (object.object("spec"), Path::new("spec"));
@@ -27,6 +31,10 @@ impl Strategy for ReplicaSet {
         workload::selector(&mut errors, spec, "deployment", &path);
         workload::template(&mut errors, spec, "ReplicaSet", &path);
         errors
+    }
+
+    fn validate_status_update(&self, object: &Object, _old: &Object) -> Vec<field::Error> {
+        workload::status_counts(object, &["fullyLabeledReplicas", "readyReplicas", "availableReplicas"], &[])
     }
 
     fn validate_update(&self, object: &Object, old: &Object) -> Vec<field::Error> {

@@ -5,6 +5,7 @@ use apimachinery::field::{self, Error, Path};
 use serde_json::Value;
 
 use super::pod::{default_template, labels_of, validate_template};
+use super::workload;
 use crate::check::{self, Errors};
 use crate::json::{Read, Write};
 use crate::resource::Strategy;
@@ -32,6 +33,10 @@ impl Strategy for ReplicationController {
         }
     }
 
+    fn warnings(&self, object: &Object) -> Vec<String> {
+        workload::warnings(object, &["spec"])
+    }
+
     fn validate(&self, object: &Object) -> Vec<field::Error> {
         let mut errors = Errors::new();
         let (spec, path) = (object.object("spec"), Path::new("spec"));
@@ -56,5 +61,8 @@ impl Strategy for ReplicationController {
             errors.push(Error::not_supported(&path.child("spec").child("restartPolicy"), policy, &["Always"]));
         }
         errors
+    }
+    fn validate_status_update(&self, object: &Object, _old: &Object) -> Vec<field::Error> {
+        workload::status_counts(object, &["fullyLabeledReplicas", "readyReplicas", "availableReplicas"], &[])
     }
 }

@@ -74,8 +74,59 @@ impl Strategy for Service {
                 let detail = "may not change once set";
                 errors.push(Error::invalid(&path.child("clusterIPs").index(0), vec![new_ip], detail));
             }
+            families(&mut errors, new, old, &path);
+        }
+        balancer_class(&mut errors, new, old, &path);
+        let keeps_port =
+            |spec: &Map<String, Value>| needs_health_port(spec) && spec.int("healthCheckNodePort") > Some(0);
+        if keeps_port(old)
+            && needs_health_port(new)
+            && new.value("healthCheckNodePort") != old.value("healthCheckNodePort")
+        {
+            let detail = "field is immutable";
+            errors.push(Error::forbidden(&path.child("healthCheckNodePort"), detail));
         }
         errors
+    }
+
+    fn validate_status_update(&self, object: &Object, _old: &Object) -> Vec<field::Error> {
+        let mut errors = Errors::new();
+        let path = Path::new("status").child("loadBalancer").child("ingress");
+        let is_balancer = object.object("spec").text("type") == "LoadBalancer";
+        let ingress = object.object("status").object("loadBalancer").list("ingress");
+        if !is_balancer && !ingress.is_empty() {
+            let detail = "may only be used when `spec.type` is LoadBalancer";
+            errors.push(Error::forbidden(&path, detail));
+            return errors;
+        }
+        for (index, one) in ingress.iter().enumerate() {
+            balancer_ingress(&mut errors, one, &path.index(index));
+        }
+        errors
+    }
+
+    /// Upstream: pkg/api/service/warnings.go.
+    fn warnings(&self, object: &Object) -> Vec<String> {
+        let spec = object.object("spec");
+        let (is_external, is_headless) = (spec.text("type") == "ExternalName", spec.text("clusterIP") == "None");
+        let has_ips = !spec.list("externalIPs").is_empty();
+        let found = [
+            (is_external && has_ips, "spec.externalIPs is ignored when spec.type is \"ExternalName\""),
+            (
+                !is_external && !spec.text("externalName").is_empty(),
+                "spec.externalName is ignored when spec.type is not \"ExternalName\"",
+            ),
+            (
+                is_headless && !spec.text("loadBalancerIP").is_empty(),
+                "spec.loadBalancerIP is ignored when spec.clusterIP is \"None\"",
+            ),
+            (is_headless && has_ips, "spec.externalIPs is ignored when spec.clusterIP is \"None\""),
+            (
+                is_headless && !matches!(spec.text("sessionAffinity"), "" | "None"),
+                "spec.SessionAffinity is ignored for headless services",
+            ),
+        ];
+        found.iter().filter(|(holds, _)| *holds).map(|(_, words)| (*words).to_owned()).collect()
     }
 
     fn name_errors(&self, name: &str, prefix: bool) -> Vec<String> {
@@ -84,6 +135,54 @@ impl Strategy for Service {
 
     fn generation(&self) -> Generation {
         Generation::Never
+    }
+}
+
+/// Whether health checks of a balancer ask the nodes.
+fn needs_health_port(spec: &Map<String, Value>) -> bool {
+    spec.text("type") == "LoadBalancer" && spec.text("externalTrafficPolicy") == "Local"
+}
+
+/// The first family stays; a second may come and go.
+fn families(errors: &mut Errors, new: &Map<String, Value>, old: &Map<String, Value>, path: &Path) {
+    let first = |spec: &'_ Map<String, Value>| spec.texts("ipFamilies").next().map(str::to_owned);
+    if let (Some(now), Some(before)) = (first(new), first(old))
+        && now != before
+    {
+        let all: Vec<&str> = new.texts("ipFamilies").collect();
+        errors.push(Error::invalid(&path.child("ipFamilies").index(0), all, "may not change once set"));
+    }
+}
+
+/// The class of a balancer is set when a service becomes one, and stays.
+fn balancer_class(errors: &mut Errors, new: &Map<String, Value>, old: &Map<String, Value>, path: &Path) {
+    let is_balancer = |spec: &Map<String, Value>| spec.text("type") == "LoadBalancer";
+    if is_balancer(new) && is_balancer(old) && new.value("loadBalancerClass") != old.value("loadBalancerClass") {
+        let class = new.value("loadBalancerClass").cloned().unwrap_or_default();
+        errors.push(Error::invalid(&path.child("loadBalancerClass"), class, "may not change once set"));
+    }
+}
+
+/// An address or a name that a balancer gave (upstream: `ValidateLoadBalancerStatus`).
+fn balancer_ingress(errors: &mut Errors, ingress: &Value, path: &Path) {
+    if !ingress.text("ip").is_empty() {
+        check::ip_address(errors, ingress.text("ip"), &path.child("ip"));
+    }
+    let mode = ingress.text("ipMode");
+    if !mode.is_empty() && ingress.text("ip").is_empty() {
+        errors.push(Error::forbidden(&path.child("ipMode"), "may not be specified when `ip` is not set"));
+    }
+    if mode.is_empty() && !ingress.text("ip").is_empty() {
+        errors.push(Error::required(&path.child("ipMode"), "must be specified when `ip` is set"));
+    }
+    check::one_of(errors, ingress.fields(), "ipMode", &["Proxy", "VIP"], path);
+    let name = ingress.text("hostname");
+    if !name.is_empty() {
+        check::named(errors, names::dns1123_subdomain, name, &path.child("hostname"));
+        if name.parse::<std::net::IpAddr>().is_ok() {
+            let detail = "must be a DNS name, not an IP address";
+            errors.push(Error::invalid(&path.child("hostname"), name, detail));
+        }
     }
 }
 
@@ -116,6 +215,7 @@ fn validate_spec(errors: &mut Errors, spec: &Map<String, Value>, path: &Path) {
     }
     let kinds = ["ClusterIP", "ExternalName", "LoadBalancer", "NodePort"];
     check::required_one_of(errors, spec, "type", &kinds, path);
+    balancer(errors, spec, path);
     let mut seen = Seen::default();
     for (index, port) in ports.iter().enumerate() {
         let path = path.child("ports").index(index);
@@ -129,6 +229,36 @@ fn validate_spec(errors: &mut Errors, spec: &Map<String, Value>, path: &Path) {
     affinity(errors, spec, path);
     addresses(errors, spec, path);
     policies(errors, spec, path);
+}
+
+/// What belongs to balancers alone.
+fn balancer(errors: &mut Errors, spec: &Map<String, Value>, path: &Path) {
+    let is_balancer = spec.text("type") == "LoadBalancer";
+    let mut only_for_balancers = |field: &str| {
+        if spec.has(field) && !is_balancer {
+            let detail = "may only be used when `type` is 'LoadBalancer'";
+            errors.push(Error::forbidden(&path.child(field), detail));
+        }
+    };
+    only_for_balancers("allocateLoadBalancerNodePorts");
+    only_for_balancers("loadBalancerClass");
+    if !spec.list("loadBalancerSourceRanges").is_empty() {
+        only_for_balancers("loadBalancerSourceRanges");
+    }
+    if is_balancer && !spec.has("allocateLoadBalancerNodePorts") {
+        errors.push(Error::required(&path.child("allocateLoadBalancerNodePorts"), ""));
+    }
+    if is_balancer && spec.has("loadBalancerClass") {
+        let path = path.child("loadBalancerClass");
+        check::named(errors, names::qualified_name, spec.text("loadBalancerClass"), &path);
+    }
+    let (port, path) = (spec.int("healthCheckNodePort").unwrap_or_default(), path.child("healthCheckNodePort"));
+    if needs_health_port(spec) && port != 0 {
+        check::port_number(errors, port, &path);
+    } else if port != 0 {
+        let detail = "may only be set when `type` is 'LoadBalancer' and `externalTrafficPolicy` is 'Local'";
+        errors.push(Error::invalid(&path, port, detail));
+    }
 }
 
 fn external_name(errors: &mut Errors, spec: &Map<String, Value>, path: &Path) {
@@ -212,8 +342,15 @@ fn addresses(errors: &mut Errors, spec: &Map<String, Value>, path: &Path) {
     }
     let family_policies = ["SingleStack", "PreferDualStack", "RequireDualStack"];
     check::one_of(errors, spec, "ipFamilyPolicy", &family_policies, path);
+    if spec.texts("clusterIPs").count() > 2 {
+        let all: Vec<&str> = spec.texts("clusterIPs").collect();
+        let detail = "may only hold up to 2 values";
+        errors.push(Error::invalid(&path.child("clusterIPs"), all, detail));
+    }
     for (index, address) in spec.texts("externalIPs").enumerate() {
-        check::ip_address(errors, address, &path.child("externalIPs").index(index));
+        let path = path.child("externalIPs").index(index);
+        check::ip_address(errors, address, &path);
+        check::not_special_ip(errors, address, &path);
     }
     for (index, range) in spec.texts("loadBalancerSourceRanges").enumerate() {
         check::cidr(errors, range.trim(), &path.child("loadBalancerSourceRanges").index(index));
@@ -321,6 +458,38 @@ mod tests {
         );
         check(json!({"type": "ExternalName", "externalName": "example.com"}), &expect![[""]]);
         check(json!({"clusterIP": "None"}), &expect![[""]]);
+    }
+
+    #[test]
+    fn balancers_have_their_own_rules() {
+        check(
+            json!({
+                "ports": [{"port": 80}], "loadBalancerClass": "a/b", "loadBalancerSourceRanges": ["10.0.0.0/8"],
+                "healthCheckNodePort": 30000, "externalIPs": ["127.0.0.1"],
+            }),
+            &expect![[r#"
+                spec.loadBalancerClass: Forbidden: may only be used when `type` is 'LoadBalancer'
+                spec.loadBalancerSourceRanges: Forbidden: may only be used when `type` is 'LoadBalancer'
+                spec.healthCheckNodePort: Invalid value: 30000: may only be set when `type` is 'LoadBalancer' and `externalTrafficPolicy` is 'Local'
+                spec.externalIPs[0]: Invalid value: "127.0.0.1": may not be in the loopback range (127.0.0.0/8, ::1/128)
+            "#]],
+        );
+        let balancer =
+            |class: &str| service(json!({"type": "LoadBalancer", "loadBalancerClass": class, "ports": [{"port": 80}]}));
+        let errors = Service.validate_update(&balancer("a/c"), &balancer("a/b"));
+        assert_eq!(errors[0].to_string(), r#"spec.loadBalancerClass: Invalid value: "a/c": may not change once set"#);
+        let mut status = balancer("a/b");
+        status.0["status"] = json!({"loadBalancer": {"ingress": [{"ip": "1.2.3.4", "ipMode": "VIP"}, {"hostname": "1.2.3.4", "ipMode": "X"}]}});
+        let errors: Vec<String> =
+            Service.validate_status_update(&status, &balancer("a/b")).iter().map(ToString::to_string).collect();
+        assert_eq!(
+            errors,
+            [
+                "status.loadBalancer.ingress[1].ipMode: Forbidden: may not be specified when `ip` is not set",
+                r#"status.loadBalancer.ingress[1].ipMode: Unsupported value: "X": supported values: "Proxy", "VIP""#,
+                r#"status.loadBalancer.ingress[1].hostname: Invalid value: "1.2.3.4": must be a DNS name, not an IP address"#,
+            ]
+        );
     }
 
     #[test]

@@ -50,6 +50,10 @@ impl Strategy for StatefulSet {
         default_template(spec);
     }
 
+    fn warnings(&self, object: &Object) -> Vec<String> {
+        workload::warnings(object, &["spec"])
+    }
+
     fn validate(&self, object: &Object) -> Vec<field::Error> {
         let mut errors = Errors::new();
         let (spec, path) = (object.object("spec"), Path::new("spec"));
@@ -68,6 +72,16 @@ impl Strategy for StatefulSet {
         check::not_negative(&mut errors, spec.object("ordinals"), "start", &path.child("ordinals"));
         workload::selector(&mut errors, spec, "statefulset", &path);
         workload::template(&mut errors, spec, "StatefulSet", &path);
+        errors
+    }
+
+    fn validate_status_update(&self, object: &Object, old: &Object) -> Vec<field::Error> {
+        let mut errors = workload::status_counts(
+            object,
+            &["readyReplicas", "currentReplicas", "updatedReplicas", "availableReplicas"],
+            &[],
+        );
+        workload::collisions(&mut errors, object, old);
         errors
     }
 

@@ -1,65 +1,53 @@
-//! Storage classes and CSI drivers (upstream: pkg/apis/storage/v1/defaults.go, pkg/apis/storage/validation).
+//! Storage classes, CSI and attachments (upstream: pkg/apis/storage/v1/defaults.go, pkg/apis/storage/validation).
 
-use apimachinery::Object;
-use apimachinery::field::{self, Error, Path};
+use apimachinery::field::{Error, Path};
+use serde_json::Value;
 
-use crate::check::{self, Errors};
-use crate::json::{Read, Write};
-use crate::resource::{Generation, Strategy};
+use crate::check::{self, Errors, names};
+use crate::json::Read;
 
-/// The strategy of storage classes.
-pub(crate) struct StorageClass;
+mod attachment;
+mod class;
+mod csi;
 
-impl Strategy for StorageClass {
-    fn default(&self, object: &mut Object) {
-        object.default_to("reclaimPolicy", "Delete");
-        object.default_to("volumeBindingMode", "Immediate");
+pub(crate) use attachment::VolumeAttachment;
+pub(crate) use class::{StorageClass, VolumeAttributesClass};
+pub(crate) use csi::{CsiDriver, CsiNode, CsiStorageCapacity};
+
+/// The name of a CSI driver (upstream: `ValidateCSIDriverName`).
+fn driver_name(errors: &mut Errors, name: &str, path: &Path) {
+    if name.is_empty() {
+        errors.push(Error::required(path, ""));
     }
-
-    fn validate(&self, object: &Object) -> Vec<field::Error> {
-        let mut errors = Errors::new();
-        let path = Path::default();
-        check::required(&mut errors, &object.0, "provisioner", &path);
-        check::one_of(&mut errors, &object.0, "reclaimPolicy", &["Delete", "Retain"], &path);
-        let modes = ["Immediate", "WaitForFirstConsumer"];
-        check::one_of(&mut errors, &object.0, "volumeBindingMode", &modes, &path);
-        errors
+    if name.len() > 63 {
+        errors.push(Error::too_long(path, 63));
     }
+    check::named(errors, names::dns1123_subdomain, &name.to_lowercase(), path);
+}
 
-    fn validate_update(&self, object: &Object, old: &Object) -> Vec<field::Error> {
-        let mut errors = Errors::new();
-        for field in ["parameters", "provisioner"] {
-            if object.value(field) != old.value(field) {
-                errors.push(Error::forbidden(&Path::new(field), format!("updates to {field} are forbidden.")));
-            }
+/// What a driver is told: few and short (upstream: `validateParameters`).
+fn parameters(errors: &mut Errors, of: &Value, may_be_empty: bool, path: &Path) {
+    const MAX_BYTES: usize = 256 * 1024;
+    const MAX_COUNT: usize = 512;
+    let parameters = of.fields();
+    if parameters.len() > MAX_COUNT {
+        errors.push(Error::too_long(path, MAX_COUNT));
+        return;
+    }
+    let mut bytes = 0;
+    for (key, value) in parameters {
+        if key.is_empty() {
+            errors.push(Error::invalid(path, key.as_str(), "field can not be empty."));
         }
-        if object.value("reclaimPolicy") != old.value("reclaimPolicy") {
-            errors.push(Error::forbidden(&Path::new("reclaimPolicy"), "updates to reclaimPolicy are forbidden."));
-        }
-        let path = Path::new("volumeBindingMode");
-        check::immutable(&mut errors, object.value("volumeBindingMode"), old.value("volumeBindingMode"), &path);
-        errors
+        bytes += key.len() + value.as_str().map_or(0, str::len);
     }
-
-    fn generation(&self) -> Generation {
-        Generation::Never
+    if bytes > MAX_BYTES {
+        errors.push(Error::too_long(path, MAX_BYTES));
+    }
+    if !may_be_empty && parameters.is_empty() {
+        errors.push(Error::required(path, "must contain at least one key/value pair"));
     }
 }
 
-/// The strategy of CSI drivers.
-pub(crate) struct CsiDriver;
-
-impl Strategy for CsiDriver {
-    fn default(&self, object: &mut Object) {
-        let Some(spec) = object.object_made("spec") else { return };
-        spec.default_to("attachRequired", true);
-        spec.default_to("podInfoOnMount", false);
-        spec.default_to("storageCapacity", false);
-        spec.default_to("fsGroupPolicy", "ReadWriteOnceWithFSType");
-        if spec.list("volumeLifecycleModes").is_empty() {
-            spec.insert("volumeLifecycleModes".into(), vec!["Persistent"].into());
-        }
-        spec.default_to("requiresRepublish", false);
-        spec.default_to("seLinuxMount", false);
-    }
-}
+#[cfg(test)]
+mod tests;

@@ -7,6 +7,10 @@ use serde_json::{Value, json};
 use crate::catalogue::by_kind;
 use crate::{RESOURCES, SCHEMAS, WriteContext};
 
+/// A PEM block of the right sort.
+const SIGNING_REQUEST: &str =
+    "LS0tLS1CRUdJTiBDRVJUSUZJQ0FURSBSRVFVRVNULS0tLS0KTUFBPQotLS0tLUVORCBDRVJUSUZJQ0FURSBSRVFVRVNULS0tLS0K";
+
 /// What a create of `object` answers: the errors, one a line.
 fn create(object: Value) -> (Object, String) {
     let mut object = Object::from_value(object).expect("an object");
@@ -137,7 +141,7 @@ fn examples_as_people_write_them_are_taken() {
         object(
             "certificates.k8s.io/v1",
             "CertificateSigningRequest",
-            json!({"spec": {"request": "eA==", "signerName": "a.b/c", "usages": ["client auth"]}}),
+            json!({"spec": {"request": SIGNING_REQUEST, "signerName": "a.b/c", "usages": ["client auth"]}}),
         ),
     ];
     for example in examples {
@@ -184,7 +188,8 @@ fn a_namespace_is_born_active_and_finalized() {
 
 #[test]
 fn a_signing_request_carries_who_made_it() {
-    let spec = json!({"request": "eA==", "signerName": "a.b/c", "usages": ["client auth"], "username": "root"});
+    let spec =
+        json!({"request": SIGNING_REQUEST, "signerName": "a.b/c", "usages": ["client auth"], "username": "root"});
     let (request, _) = create(object("certificates.k8s.io/v1", "CertificateSigningRequest", json!({"spec": spec})));
     assert_eq!(request.str_at(&["spec", "username"]), Some("jane"));
 }

@@ -5,7 +5,7 @@ use apimachinery::field::{self, Error, Path};
 use serde_json::{Map, Value, json};
 
 use super::pod::{default_volume_source, node_selector, not_below_zero, resource_list, validate_volume_source};
-use crate::check::{self, Errors};
+use crate::check::{self, Errors, names};
 use crate::json::{Read, Write};
 use crate::resource::{Generation, Strategy, WriteContext};
 
@@ -70,6 +70,24 @@ impl Strategy for PersistentVolume {
         for (name, _) in sources {
             errors.push(Error::forbidden(&path.child(name), "may not specify more than 1 volume type"));
         }
+        if !spec.text("storageClassName").is_empty() {
+            let class = spec.text("storageClassName");
+            check::named(&mut errors, names::dns1123_subdomain, class, &path.child("storageClassName"));
+        }
+        if spec.object("capacity").len() > 1
+            || (!spec.object("capacity").is_empty() && !spec.object("capacity").contains_key("storage"))
+        {
+            errors.push(Error::not_supported(
+                &path.child("capacity"),
+                Value::Object(spec.object("capacity").clone()),
+                &["storage"],
+            ));
+        }
+        let recycled = spec.text("persistentVolumeReclaimPolicy") == "Recycle";
+        if recycled && spec.object("hostPath").text("path") == "/" {
+            let detail = "may not be 'recycle' for a hostPath mount of '/'";
+            errors.push(Error::forbidden(&path.child("persistentVolumeReclaimPolicy"), detail));
+        }
         if spec.has("local") && !spec.has("nodeAffinity") {
             errors.push(Error::required(&path.child("nodeAffinity"), "Local volume requires node affinity"));
         }
@@ -110,20 +128,7 @@ impl Strategy for PersistentVolumeClaim {
 
     fn validate(&self, object: &Object) -> Vec<field::Error> {
         let mut errors = Errors::new();
-        let (spec, path) = (object.object("spec"), Path::new("spec"));
-        access_modes(&mut errors, spec, "at least 1 access mode is required", &path);
-        check::label_selector(&mut errors, spec, "selector", &path);
-        let path = path.child("resources").key("storage");
-        match spec.object("resources").object("requests").get("storage") {
-            None => errors.push(Error::required(&path, "")),
-            Some(storage) => {
-                not_below_zero(&mut errors, storage, &path);
-                if check::quantity(storage).is_zero() {
-                    errors.push(Error::invalid(&path, storage.clone(), "must be greater than zero"));
-                }
-            }
-        }
-        check::one_of(&mut errors, spec, "volumeMode", &["Block", "Filesystem"], &Path::new("spec"));
+        claim_spec(&mut errors, object.object("spec"), &Path::new("spec"));
         errors
     }
 
@@ -171,6 +176,58 @@ pub(super) fn default_claim(claim: &mut Map<String, Value>) {
     }
 }
 
+/// What a claim is filled from (upstream: `validateDataSource`, `validateDataSourceRef`).
+fn data_source(errors: &mut Errors, spec: &Map<String, Value>, path: &Path) {
+    for field in ["dataSource", "dataSourceRef"] {
+        if !spec.has(field) {
+            continue;
+        }
+        let (source, path) = (spec.object(field), path.child(field));
+        check::required(errors, source, "name", &path);
+        check::required(errors, source, "kind", &path);
+        let group = source.text("apiGroup");
+        if group.is_empty() && !source.text("kind").is_empty() && source.text("kind") != "PersistentVolumeClaim" {
+            let kind = source.text("kind");
+            errors.push(Error::invalid(
+                &path,
+                kind,
+                "must be 'PersistentVolumeClaim' when referencing the default apiGroup",
+            ));
+        }
+        if !group.is_empty() {
+            check::named(errors, names::dns1123_subdomain, group, &path.child("apiGroup"));
+        }
+    }
+    let (old, new) = (spec.object("dataSource"), spec.object("dataSourceRef"));
+    let same = ["apiGroup", "kind", "name"].iter().all(|field| old.text(field) == new.text(field));
+    if spec.has("dataSource") && spec.has("dataSourceRef") && new.text("namespace").is_empty() && !same {
+        let detail = "must match dataSourceRef";
+        errors.push(Error::invalid(&path.child("dataSource"), old.text("name"), detail));
+    }
+}
+
+/// Rules of a claim's spec, also within templates (upstream: `ValidatePersistentVolumeClaimSpec`).
+pub(super) fn claim_spec(errors: &mut Errors, spec: &Map<String, Value>, path: &Path) {
+    access_modes(errors, spec, "at least 1 access mode is required", path);
+    check::label_selector(errors, spec, "selector", path);
+    if spec.has("storageClassName") && !spec.text("storageClassName").is_empty() {
+        let class = spec.text("storageClassName");
+        check::named(errors, names::dns1123_subdomain, class, &path.child("storageClassName"));
+    }
+    data_source(errors, spec, path);
+    let storage_path = path.child("resources").key("storage");
+    match spec.object("resources").object("requests").get("storage") {
+        None => errors.push(Error::required(&storage_path, "")),
+        Some(storage) => {
+            not_below_zero(errors, storage, &storage_path);
+            if check::quantity(storage).is_zero() {
+                errors.push(Error::invalid(&storage_path, storage.clone(), "must be greater than zero"));
+            }
+        }
+    }
+    check::one_of(errors, spec, "volumeMode", &["Block", "Filesystem"], path);
+}
+
 fn access_modes(errors: &mut Errors, spec: &Map<String, Value>, missing: &str, path: &Path) {
     let path = path.child("accessModes");
     if spec.list("accessModes").is_empty() {
@@ -178,5 +235,10 @@ fn access_modes(errors: &mut Errors, spec: &Map<String, Value>, missing: &str, p
     }
     for mode in spec.texts("accessModes").filter(|mode| !ACCESS_MODES.contains(mode)) {
         errors.push(Error::not_supported(&path, mode, ACCESS_MODES));
+    }
+    let alone = spec.texts("accessModes").any(|mode| mode == "ReadWriteOncePod");
+    if alone && spec.list("accessModes").len() > 1 {
+        let detail = "may not use ReadWriteOncePod with other access modes";
+        errors.push(Error::forbidden(&path, detail));
     }
 }

@@ -4,7 +4,7 @@ use apimachinery::Object;
 use apimachinery::field::{self, Error, Path};
 use serde_json::{Map, Value};
 
-use super::pod::{default_pod_spec, validate_template};
+use super::pod::{default_pod_spec, pod_warnings, validate_template};
 use crate::check::{self, Errors, names};
 use crate::json::{Read, Write};
 use crate::resource::{Generation, Strategy};
@@ -23,6 +23,10 @@ impl Strategy for PodTemplate {
         let mut errors = Errors::new();
         validate_template(&mut errors, object.object("template"), &Path::new("template"));
         errors
+    }
+
+    fn warnings(&self, object: &Object) -> Vec<String> {
+        warnings(object, &[])
     }
 
     fn generation(&self) -> Generation {
@@ -95,6 +99,45 @@ pub(super) fn is_zero(of: &Map<String, Value>, name: &str) -> bool {
         }
         Some(value) => value.as_i64() == Some(0),
         None => true,
+    }
+}
+
+/// Warnings about the pods that a template makes.
+pub(super) fn warnings(object: &Object, below: &[&str]) -> Vec<String> {
+    let (mut fields, mut path) = (&object.0, Path::default());
+    for step in below.iter().chain(&["template", "spec"]) {
+        (fields, path) = (fields.object(step), path.child(step));
+    }
+    pod_warnings(fields, &path)
+}
+
+/// Counts of a status: none is negative, none of `parts` is greater than `replicas`, and what is available is ready
+/// (upstream: `ValidateDeploymentStatus`, `ValidateReplicaSetStatus`, `ValidateStatefulSetStatus`).
+pub(super) fn status_counts(object: &Object, parts: &[&str], more: &[&str]) -> Errors {
+    let mut errors = Errors::new();
+    let (status, path) = (object.object("status"), Path::new("status"));
+    for field in parts.iter().chain(more).chain(&["replicas", "observedGeneration", "collisionCount"]) {
+        check::not_negative(&mut errors, status, field, &path);
+    }
+    let count = |field: &str| status.int(field).unwrap_or_default();
+    for field in parts.iter().filter(|field| count(field) > count("replicas")) {
+        errors.push(Error::invalid(&path.child(field), count(field), "cannot be greater than status.replicas"));
+    }
+    if parts.contains(&"availableReplicas") && count("availableReplicas") > count("readyReplicas") {
+        let available = count("availableReplicas");
+        let detail = "cannot be greater than readyReplicas";
+        errors.push(Error::invalid(&path.child("availableReplicas"), available, detail));
+    }
+    errors
+}
+
+/// A count of collisions never goes back.
+pub(super) fn collisions(errors: &mut Errors, object: &Object, old: &Object) {
+    let count = |object: &Object| object.object("status").int("collisionCount");
+    if let (Some(new), Some(before)) = (count(object).or(Some(0)), count(old))
+        && new < before
+    {
+        errors.push(Error::invalid(&Path::new("status").child("collisionCount"), new, "cannot be decremented"));
     }
 }
 

@@ -144,6 +144,58 @@ impl Builder {
         self.push(shape, format)
     }
 
+    /// Takes over a node of another set, with all below it; definitions keep their names.
+    pub fn copy(&mut self, from: &SchemaSet, id: NodeId) -> NodeId {
+        let node = from.node(id);
+        let declared = match node.name {
+            Some(name) => {
+                let name = from.text(name);
+                let symbol = self.intern(name);
+                if let Some(known) = self.declared.get(&symbol) {
+                    return *known;
+                }
+                Some(self.declare(name))
+            }
+            None => None,
+        };
+        let keys: Vec<&str>;
+        let spec = match node.shape {
+            Shape::Any { granular } => Spec::Any { granular },
+            Shape::Object(fields) => {
+                let mut row = Vec::with_capacity(from.fields(fields).len());
+                for field in from.fields(fields) {
+                    row.push(FieldSpec {
+                        name: from.text(field.name),
+                        node: self.copy(from, field.node),
+                        required: field.required,
+                        omit_zero: field.omit_zero,
+                        patch_strategy: field.patch_strategy,
+                        merge_key: field.merge_key.map(|key| from.text(key)),
+                        map_type: None,
+                        default: from.default(field).cloned(),
+                    });
+                }
+                let Fields { open, embedded, map_type, .. } = fields;
+                Spec::Object { fields: row, map_type, open, embedded }
+            }
+            Shape::Map { values, map_type } => Spec::Map { values: self.copy(from, values), map_type },
+            Shape::List { items, list_type, keys: of } => {
+                keys = from.keys(of).collect();
+                Spec::List { items: self.copy(from, items), list_type, keys: &keys }
+            }
+            scalar => Spec::Scalar(scalar, node.format),
+        };
+        let fresh = match declared {
+            Some(id) => {
+                self.define(id, spec);
+                id
+            }
+            None => self.add(spec),
+        };
+        let enumeration = from.enumeration(node).map(<[Value]>::to_vec);
+        self.narrow(fresh, node.nullable, enumeration)
+    }
+
     /// A node like `id` that also allows `null`, or only the values of `enumeration`.
     pub fn narrow(&mut self, id: NodeId, nullable: bool, enumeration: Option<Vec<Value>>) -> NodeId {
         if !nullable && enumeration.is_none() {

@@ -52,6 +52,32 @@ fn join(path: &str, name: &str) -> String {
     if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") }
 }
 
+/// Removes every `null` of a declared field that may not be null and has no default
+/// (upstream: `defaulting/prunenulls.go`, `PruneNonNullableNullsWithoutDefaults`).
+pub fn prune_nulls(set: &SchemaSet, root: NodeId, value: &mut Value) {
+    match (set.node(root).shape, value) {
+        (Shape::Object(fields), Value::Object(map)) => map.retain(|name, value| {
+            let Some(field) = set.field(fields, name) else { return true };
+            if value.is_null() {
+                return set.node(field.node).nullable || set.default(field).is_some();
+            }
+            prune_nulls(set, field.node, value);
+            true
+        }),
+        (Shape::Map { values, .. }, Value::Object(map)) => map.retain(|_, value| {
+            if value.is_null() {
+                return set.node(values).nullable || matches!(set.node(values).shape, Shape::Any { .. });
+            }
+            prune_nulls(set, values, value);
+            true
+        }),
+        (Shape::List { items, .. }, Value::Array(list)) => {
+            list.iter_mut().for_each(|value| prune_nulls(set, items, value));
+        }
+        _ => {}
+    }
+}
+
 /// Sets the defaults the schema declares wherever the object around them is there; a `null` in a field that
 /// cannot be null and has a default counts as missing (upstream: `defaulting/algorithm.go`).
 pub fn apply_defaults(set: &SchemaSet, root: NodeId, value: &mut Value) {

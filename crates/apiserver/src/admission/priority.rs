@@ -5,7 +5,7 @@ use async_trait::async_trait;
 use serde_json::Value;
 use store::RangeRequest;
 
-use super::{Plugin, Request};
+use super::{Operation, Plugin, Request};
 use crate::registry::decode_entry;
 use crate::status;
 
@@ -27,6 +27,9 @@ impl Plugin for Priority {
     }
 
     async fn admit(&self, request: &mut Request<'_>) -> Result<(), StatusError> {
+        if request.operation == Operation::Update && request.is_main("", "Pod") {
+            keep(request);
+        }
         if !request.creates("", "Pod") {
             return Ok(());
         }
@@ -34,6 +37,34 @@ impl Plugin for Priority {
         let admitted = resolve(request, pod).await;
         request.object = Some(admitted?);
         Ok(())
+    }
+
+    async fn validate(&self, request: &Request<'_>) -> Result<(), StatusError> {
+        let is_class = request.writes() && request.is_main("scheduling.k8s.io", "PriorityClass");
+        let Some(class) = request.object.as_ref().filter(|_| is_class) else { return Ok(()) };
+        if class.0.get("globalDefault") != Some(&Value::Bool(true)) {
+            return Ok(());
+        }
+        match global_default(request).await?.class {
+            Some(default) if default != class.name() => Err(request.forbidden(format!(
+                "PriorityClass {default} is already marked as default. Only one default can exist"
+            ))),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// An update that does not speak of the priority does not take it away.
+fn keep(request: &mut Request<'_>) {
+    let Some(old) = request.old.as_ref().and_then(|old| old.0.get("spec")).and_then(Value::as_object) else { return };
+    let Some(spec) = request.object.as_mut().and_then(|pod| pod.0.get_mut("spec")).and_then(Value::as_object_mut)
+    else {
+        return;
+    };
+    for field in ["priority", "preemptionPolicy"] {
+        if let (None, Some(value)) = (spec.get(field), old.get(field)) {
+            spec.insert(field.into(), value.clone());
+        }
     }
 }
 

@@ -1,12 +1,15 @@
 //! ServiceAccount: a pod runs as an account and finds its token mounted
 //! (upstream: plugin/pkg/admission/serviceaccount/admission.go).
 
+use apimachinery::json::Read;
 use apimachinery::{Object, StatusError};
 use async_trait::async_trait;
 use serde_json::{Map, Value, json};
 
-use super::{Plugin, Request};
+use super::{Operation, Plugin, Request};
 use crate::registry::create::generate_name;
+
+mod references;
 
 /// Where containers find the token.
 const MOUNT_PATH: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
@@ -32,10 +35,36 @@ impl Plugin for ServiceAccount {
         request.object = Some(admit_pod(request, pod).await?);
         Ok(())
     }
+
+    async fn validate(&self, request: &Request<'_>) -> Result<(), StatusError> {
+        let adds_containers = request.operation == Operation::Update && request.subresource == "ephemeralcontainers";
+        let judged = request.creates("", "Pod") || request.is_resource("", "pods") && adds_containers;
+        let Some(pod) = request.object.as_ref().filter(|_| judged) else { return Ok(()) };
+        if is_mirror(pod) {
+            return references::of_mirror(pod).map_err(|cause| request.forbidden(cause));
+        }
+        let account = account_of(request, pod.object("spec").text("serviceAccountName")).await?;
+        references::mountable(&account, pod).map_err(|cause| request.forbidden(cause))
+    }
+}
+
+fn is_mirror(pod: &Object) -> bool {
+    pod.annotations().any(|(key, _)| key == "kubernetes.io/config.mirror")
+}
+
+async fn account_of(request: &Request<'_>, name: &str) -> Result<Object, StatusError> {
+    let registry = request.cx.registry();
+    let row = registry.row("", "v1", "serviceaccounts")?;
+    let account = registry.find(&row, request.namespace, name).await?;
+    account.ok_or_else(|| {
+        let namespace = request.namespace;
+        let cause = format!("error looking up service account {namespace}/{name}: serviceaccount {name:?} not found");
+        request.forbidden(cause)
+    })
 }
 
 async fn admit_pod(request: &Request<'_>, mut pod: Object) -> Result<Object, StatusError> {
-    if pod.annotations().any(|(key, _)| key == "kubernetes.io/config.mirror") {
+    if is_mirror(&pod) {
         return Ok(pod);
     }
     let Some(spec) = pod.0.get_mut("spec").and_then(Value::as_object_mut) else { return Ok(pod) };
@@ -44,13 +73,7 @@ async fn admit_pod(request: &Request<'_>, mut pod: Object) -> Result<Object, Sta
     }
     let name = spec["serviceAccountName"].as_str().unwrap_or_default().to_owned();
     spec.insert("serviceAccount".into(), name.clone().into());
-    let registry = request.cx.registry();
-    let row = registry.row("", "v1", "serviceaccounts")?;
-    let Some(account) = registry.find(&row, request.namespace, &name).await? else {
-        let cause =
-            format!("error looking up service account {}/{name}: serviceaccount {name:?} not found", request.namespace);
-        return Err(request.forbidden(cause));
-    };
+    let account = account_of(request, &name).await?;
     if mounts_token(&account, spec) {
         mount_token(spec);
     }

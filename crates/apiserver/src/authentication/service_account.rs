@@ -2,16 +2,20 @@
 //! (upstream: pkg/serviceaccount/{claims,jwt,openidmetadata}.go).
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use apimachinery::UserInfo;
+use authn::token::TtlCache;
 use futures::FutureExt;
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
 use store::Store;
 
 use super::CREDENTIAL_ID;
 use super::jwt::{self, JwtError};
+use super::legacy::{self, LegacyClaims};
 use super::signing_key::{KeyError, SigningKey};
 
 /// An object that is being deleted keeps its tokens this long, so that pods can end in peace
@@ -22,10 +26,24 @@ const DELETED_LEEWAY: SignedDuration = SignedDuration::from_secs(60);
 #[derive(Debug)]
 pub struct ServiceAccountTokens {
     issuer: String,
+    /// Issuers that were once ours: their tokens are believed until they expire.
+    former_issuers: Vec<String>,
     audiences: Vec<String>,
     key: SigningKey,
     store: Arc<dyn Store>,
+    signed: TtlCache<[u8; 32], Arc<Signed>>,
 }
+
+/// What a token says whose signature was verified.
+#[derive(Debug)]
+enum Signed {
+    Bound(Box<Claims>),
+    Legacy(LegacyClaims),
+}
+
+/// So many verified tokens are remembered, and for so long.
+const SIGNED: usize = 4096;
+const SIGNED_HOLDS: Duration = Duration::from_secs(600);
 
 /// A name, and the uid that tells it from a later object of that name.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -130,7 +148,36 @@ impl ServiceAccountTokens {
     /// Tokens of `issuer`, which is also the audience of the API.
     pub fn new(issuer: impl Into<String>, key: SigningKey, store: Arc<dyn Store>) -> Self {
         let issuer = issuer.into();
-        Self { audiences: vec![issuer.clone()], issuer, key, store }
+        Self {
+            audiences: vec![issuer.clone()],
+            issuer,
+            former_issuers: Vec::new(),
+            key,
+            store,
+            signed: TtlCache::new(SIGNED),
+        }
+    }
+
+    /// Believes tokens of these issuers as well (`--service-account-issuer` given several times), and takes tokens for
+    /// these audiences (`--api-audiences`; none leaves them to be the issuers).
+    #[must_use]
+    pub fn accepting(mut self, former_issuers: Vec<String>, audiences: Vec<String>) -> Self {
+        self.audiences.extend(former_issuers.iter().cloned());
+        self.former_issuers = former_issuers;
+        if !audiences.is_empty() {
+            self.audiences = audiences;
+        }
+        self
+    }
+
+    /// Every issuer whose tokens are believed; no identity provider may be one of them.
+    pub fn issuers(&self) -> Vec<String> {
+        std::iter::once(&self.issuer).chain(&self.former_issuers).cloned().collect()
+    }
+
+    /// Signs the token of a Secret.
+    pub fn issue_legacy(&self, claims: &LegacyClaims) -> Result<String, KeyError> {
+        jwt::encode(&self.key, claims)
     }
 
     /// The audiences under which the API itself takes tokens.
@@ -148,13 +195,17 @@ impl ServiceAccountTokens {
 
     /// Whom the token speaks for, when it is meant for one of `audiences`.
     pub fn authenticate(&self, token: &str, audiences: &[String], now: Timestamp) -> Result<Authenticated, TokenError> {
-        let claims: Claims = jwt::decode(&self.key, token)?;
-        if claims.iss != self.issuer {
+        let signed = self.signed(token)?;
+        let claims = match &*signed {
+            Signed::Bound(claims) => claims,
+            Signed::Legacy(claims) => return self.authenticate_legacy(token, claims, audiences),
+        };
+        if claims.iss != self.issuer && !self.former_issuers.contains(&claims.iss) {
             return Err(TokenError::UnknownIssuer);
         }
         let common: Vec<String> = audiences.iter().filter(|audience| claims.aud.contains(audience)).cloned().collect();
         if common.is_empty() {
-            return Err(TokenError::OtherAudience(claims.aud, audiences.to_vec()));
+            return Err(TokenError::OtherAudience(claims.aud.clone(), audiences.to_vec()));
         }
         if now.as_second() >= claims.exp {
             return Err(TokenError::Expired);
@@ -167,7 +218,42 @@ impl ServiceAccountTokens {
             return Err(TokenError::NoAccount);
         }
         self.check_bindings(private, now)?;
-        Ok(Authenticated { user: user(&claims), audiences: common })
+        Ok(Authenticated { user: user(claims), audiences: common })
+    }
+
+    /// What a token says, when this server signed it. Signatures are expensive and do not change: one that was good
+    /// is remembered. Time, audience and what the token is bound to are judged each time.
+    fn signed(&self, token: &str) -> Result<Arc<Signed>, TokenError> {
+        let key: [u8; 32] = Sha256::digest(token).into();
+        if let Some(signed) = self.signed.get(&key) {
+            return Ok(signed);
+        }
+        let claims: Value = jwt::decode(&self.key, token)?;
+        let malformed = |_| TokenError::Jwt(JwtError::Malformed);
+        let signed = Arc::new(if claims["iss"] == legacy::ISSUER {
+            Signed::Legacy(serde_json::from_value(claims).map_err(|_| TokenError::NoAccount)?)
+        } else {
+            Signed::Bound(Box::new(serde_json::from_value(claims).map_err(malformed)?))
+        });
+        self.signed.put(key, signed.clone(), SIGNED_HOLDS);
+        Ok(signed)
+    }
+
+    /// A token in a Secret is meant for the API and names no audience.
+    fn authenticate_legacy(
+        &self,
+        token: &str,
+        claims: &LegacyClaims,
+        audiences: &[String],
+    ) -> Result<Authenticated, TokenError> {
+        let common: Vec<String> = audiences.iter().filter(|asked| self.audiences.contains(asked)).cloned().collect();
+        if common.is_empty() {
+            return Err(TokenError::OtherAudience(self.audiences.clone(), audiences.to_vec()));
+        }
+        claims.check(self, token)?;
+        let mut user = UserInfo::new(claims.sub.clone(), groups(&claims.namespace));
+        user.uid.clone_from(&claims.uid);
+        Ok(Authenticated { user, audiences: common })
     }
 
     fn check_bindings(&self, private: &Private, now: Timestamp) -> Result<(), TokenError> {
@@ -201,7 +287,7 @@ impl ServiceAccountTokens {
     }
 
     /// A stored object. The store answers from memory.
-    fn object(&self, key: &str) -> Result<Option<Value>, TokenError> {
+    pub(super) fn object(&self, key: &str) -> Result<Option<Value>, TokenError> {
         let found = self.store.get(key).now_or_never().ok_or(TokenError::StoreUnavailable)?;
         let found = found.map_err(|_| TokenError::StoreUnavailable)?;
         Ok(found.and_then(|entry| serde_json::from_slice(&entry.finished.value).ok()))
@@ -364,6 +450,21 @@ mod tests {
         assert!(!judge(NOW + 80));
         delete(&*store, &pod.key, pod.modified).await;
         assert!(!judge(NOW + 11));
+    }
+
+    #[tokio::test]
+    async fn a_token_in_a_secret_is_believed_while_the_secret_holds_it() {
+        use base64::Engine;
+        let (tokens, store) = tokens().await;
+        let token = tokens.issue_legacy(&LegacyClaims::new("shop", "robot-token", "robot", "sa-1")).expect("a token");
+        let judge = || tokens.authenticate(&token, tokens.api_audiences(), at(NOW)).map(|known| known.user.username);
+        assert_eq!(judge(), Err(TokenError::Gone("secrets/shop/robot-token".into())));
+        let data = base64::engine::general_purpose::STANDARD.encode(&token);
+        let secret = json!({ "metadata": { "uid": "s-1" }, "data": { "token": data } }).to_string();
+        put(&*store, "/registry/core/secrets/shop/robot-token", Expect::Absent, &secret).await;
+        assert_eq!(judge(), Ok("system:serviceaccount:shop:robot".into()));
+        let other = tokens.issue_legacy(&LegacyClaims::new("shop", "robot-token", "robot", "sa-0")).expect("a token");
+        assert!(tokens.authenticate(&other, tokens.api_audiences(), at(NOW)).is_err());
     }
 
     #[test]

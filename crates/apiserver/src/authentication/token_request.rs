@@ -241,7 +241,8 @@ mod tests {
         assert_eq!(known.user.extra["authentication.kubernetes.io/node-uid"], ["node-1"]);
 
         let review = Object::from_value(json!({ "spec": { "token": token } })).expect("an object");
-        let review = super::super::token_review::review(&tokens, review, later).expect("reviewed");
+        let tokens = super::super::Tokens::new(Arc::new(tokens));
+        let review = super::super::token_review::review(&tokens, review, later).await.expect("reviewed");
         assert_eq!(review.str_at(&["status", "user", "username"]), Some("system:serviceaccount:shop:robot"));
     }
 

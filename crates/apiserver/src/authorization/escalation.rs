@@ -13,7 +13,7 @@ use super::Authorization;
 use super::policy::RoleRef;
 use super::rule::{PolicyRule, uncovered};
 use crate::admission::{Operation, Plugin, Request};
-use crate::authorizer::Attributes;
+use crate::authorizer::{Attributes, Authorizer, Decision};
 
 const GROUP: &str = "rbac.authorization.k8s.io";
 
@@ -29,7 +29,7 @@ impl EscalationCheck {
         Self { authorization }
     }
 
-    fn check(
+    async fn check(
         &self,
         user: &UserInfo,
         resource: &str,
@@ -44,7 +44,7 @@ impl EscalationCheck {
                     field::<PolicyRule>(old, "rules") == rules
                         && old.0.get("aggregationRule") == object.0.get("aggregationRule")
                 });
-                if unchanged || self.may(user, "escalate", resource, namespace, object.name()) {
+                if unchanged || self.may(user, "escalate", resource, namespace, object.name()).await {
                     return Ok(());
                 }
                 if resource == "clusterroles" && object.0.get("aggregationRule").is_some_and(Value::is_object) {
@@ -66,7 +66,7 @@ impl EscalationCheck {
                 let role = object.0.get("roleRef").cloned().unwrap_or_default();
                 let role: RoleRef = serde_json::from_value(role).unwrap_or_default();
                 let roles = if role.kind == "ClusterRole" { "clusterroles" } else { "roles" };
-                if self.may(user, "bind", roles, namespace, &role.name) {
+                if self.may(user, "bind", roles, namespace, &role.name).await {
                     return Ok(());
                 }
                 let rules = self.authorization.rules_of(&role, namespace)?;
@@ -76,8 +76,8 @@ impl EscalationCheck {
         }
     }
 
-    fn may(&self, user: &UserInfo, verb: &str, resource: &str, namespace: &str, name: &str) -> bool {
-        self.authorization.allows(&Attributes {
+    async fn may(&self, user: &UserInfo, verb: &str, resource: &str, namespace: &str, name: &str) -> bool {
+        let asked = Attributes {
             user,
             verb,
             group: GROUP,
@@ -88,7 +88,9 @@ impl EscalationCheck {
             name,
             is_resource: true,
             path: "",
-        })
+            selectors: None,
+        };
+        self.authorization.judge(&asked).await.decision == Decision::Allow
     }
 
     /// Upstream: `ConfirmNoEscalation`.
@@ -132,6 +134,7 @@ impl Plugin for EscalationCheck {
         }
         let Some(object) = &request.object else { return Ok(()) };
         self.check(&request.cx.user, &request.row.plural, request.namespace, object, request.old.as_ref())
+            .await
             .map_err(|cause| request.forbidden(cause))
     }
 }
@@ -176,7 +179,7 @@ mod tests {
         let check = EscalationCheck::new(Arc::new(Authorization::new(store)));
         let object = Object::from_value(object).expect("an object");
         let user = UserInfo { username: user.into(), ..UserInfo::default() };
-        check.check(&user, resource, "", &object, None).err().unwrap_or_default()
+        check.check(&user, resource, "", &object, None).await.err().unwrap_or_default()
     }
 
     #[tokio::test]

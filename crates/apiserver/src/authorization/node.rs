@@ -184,6 +184,14 @@ impl NodeAuthorizer {
                 ("", "pods") if request.subresource.is_empty() && request.verb == "get" => {
                     return self.related(node, request);
                 }
+                // KEP-4601: a kubelet sees its own pods.
+                ("", "pods")
+                    if request.subresource.is_empty()
+                        && matches!(request.verb, "list" | "watch")
+                        && !selects_own(request, "spec.nodeName", node) =>
+                {
+                    return no("can only list/watch pods with spec.nodeName field selector".into());
+                }
                 _ => {}
             }
         }
@@ -285,6 +293,11 @@ fn no(reason: String) -> Decision {
     Decision::NoOpinion(reason)
 }
 
+/// Whether a list is limited to objects whose field has this value; or to one object, which is judged by its name.
+fn selects_own(request: &Attributes<'_>, field: &str, value: &str) -> bool {
+    request.selectors.is_some_and(|selectors| selectors.fields.requires_exact_match(field) == Some(value))
+}
+
 fn lease(node: &str, request: &Attributes<'_>) -> Decision {
     if !matches!(request.verb, "get" | "create" | "update" | "patch" | "delete") {
         return no("can only get, create, update, patch, or delete a node lease".into());
@@ -356,6 +369,7 @@ mod tests {
             name: name.trim_matches('-'),
             is_resource: true,
             path: "",
+            selectors: None,
         };
         authorizer.authorize(&request) == Decision::Allow
     }
@@ -396,7 +410,7 @@ mod tests {
             ("a create serviceaccounts/token shop/default", false),
             ("a get pods shop/web", true),
             ("b get pods shop/web", false),
-            ("a list pods /", true),
+            ("a list pods /", false),
             ("a patch pods/status shop/web", true),
             ("a create pods/exec shop/web", false),
             ("a get nodes a", true),

@@ -327,6 +327,7 @@ mod tests {
             name: "x",
             is_resource: true,
             path: "",
+            selectors: None,
         };
         policy.authorize(&request).1
     }

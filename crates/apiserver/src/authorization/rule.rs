@@ -209,6 +209,7 @@ mod tests {
                 name,
                 is_resource: true,
                 path: "",
+                selectors: None,
             };
             assert_eq!(rule.allows(&request), expected, "{rule} {verb} {group}/{resource}/{subresource} {name}");
         }

@@ -10,9 +10,11 @@ use http::{HeaderValue, Response, StatusCode, header};
 use http_body_util::{BodyExt, StreamBody};
 use serde_json::Value;
 
-use super::{Cx, convert, table};
+use super::{Cx, convert, scan, table};
 use crate::body::{self, Body};
-use crate::negotiate::{Accepted, Format, Shape, negotiate};
+use crate::custom;
+use crate::negotiate::{Accepted, Format, Offer, Shape, negotiate_offer};
+use crate::status;
 
 /// Answers from this size on are compressed for who reads gzip (upstream: `defaultGzipThresholdBytes`).
 const GZIP_FROM_BYTES: usize = 128 * 1024;
@@ -21,8 +23,9 @@ const GZIP_FROM_BYTES: usize = 128 * 1024;
 const CHUNK_BYTES: usize = 64 * 1024;
 
 /// Answers with one stored object.
-pub fn object(cx: &Cx, code: StatusCode, stored: &Bytes) -> Result<Response<Body>, StatusError> {
-    let accepted = negotiate(&cx.headers, &cx.query, true)?;
+pub async fn object(cx: &Cx, code: StatusCode, stored: &Bytes) -> Result<Response<Body>, StatusError> {
+    let stored = &custom::convert::bytes(&cx.server, &cx.row, stored).await?;
+    let accepted = negotiate_offer(&cx.headers, &cx.query, Offer::of(&cx.row))?;
     match accepted.shape {
         Shape::Whole => Ok(bytes(&accepted, code, convert::served(&cx.row, stored)?)),
         Shape::Metadata(version) => {
@@ -41,7 +44,9 @@ pub fn object(cx: &Cx, code: StatusCode, stored: &Bytes) -> Result<Response<Body
 
 /// Answers with an object of another kind than the row's: a Scale, an Eviction, a review.
 pub fn other(cx: &Cx, code: StatusCode, object: &Value) -> Result<Response<Body>, StatusError> {
-    let accepted = negotiate(&cx.headers, &cx.query, false)?;
+    let text = |field: &str| object.get(field).and_then(Value::as_str).unwrap_or_default();
+    let protobuf = protobuf::knows(text("apiVersion"), text("kind"));
+    let accepted = negotiate_offer(&cx.headers, &cx.query, Offer { transforms: false, protobuf })?;
     Ok(value(&accepted, code, object))
 }
 
@@ -65,6 +70,7 @@ pub fn value(accepted: &Accepted, code: StatusCode, value: &Value) -> Response<B
         (Format::Json, false) => value.to_string().into_bytes(),
         (Format::Json, true) => serde_json::to_vec_pretty(value).unwrap_or_default(),
         (Format::Yaml, _) => return finish(accepted, code, to_yaml(value)),
+        (Format::Protobuf, _) => return bytes(accepted, code, value.to_string().into()),
     };
     text.push(b'\n');
     finish(accepted, code, text.into())
@@ -72,13 +78,28 @@ pub fn value(accepted: &Accepted, code: StatusCode, value: &Value) -> Response<B
 
 /// Sends JSON bytes, in the agreed format.
 pub fn bytes(accepted: &Accepted, code: StatusCode, json: Bytes) -> Response<Body> {
-    if accepted.format == Format::Json && !accepted.pretty {
-        return finish(accepted, code, json);
+    match accepted.format {
+        Format::Json if !accepted.pretty => return finish(accepted, code, json),
+        Format::Protobuf => {
+            return match to_protobuf(&json) {
+                Ok(bytes) => finish(accepted, code, bytes),
+                Err(error) => status::response(&error),
+            };
+        }
+        Format::Json | Format::Yaml => {}
     }
     match serde_json::from_slice::<Value>(&json) {
         Ok(object) => value(accepted, code, &object),
         Err(_) => finish(accepted, code, json),
     }
+}
+
+/// An object, given as JSON, as protobuf.
+pub fn to_protobuf(json: &[u8]) -> Result<Bytes, StatusError> {
+    let text = |field: &str| scan::at(json, &[field]).and_then(scan::text).unwrap_or_default();
+    // Discovery has documents that name their kind alone.
+    let api_version = Some(text("apiVersion")).filter(|version| !version.is_empty()).unwrap_or("v1".into());
+    protobuf::encode(&api_version, &text("kind"), json).map(Bytes::from).map_err(StatusError::internal)
 }
 
 fn to_yaml(value: &Value) -> Bytes {
@@ -101,6 +122,7 @@ fn typed(accepted: &Accepted, code: StatusCode, body: Body) -> Response<Body> {
     let media_type = match accepted.format {
         Format::Json => "application/json",
         Format::Yaml => "application/yaml",
+        Format::Protobuf => protobuf::MEDIA_TYPE,
     };
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(media_type));
@@ -128,14 +150,18 @@ pub struct ListParts {
     pub head: Bytes,
     /// Canonical bytes, shared with the store.
     pub items: Vec<Bytes>,
+    kind: String,
+    api_version: String,
+    metadata: String,
 }
 
 impl ListParts {
     /// The opening of a list of `kind` with its metadata.
     pub fn new(kind: &str, api_version: &str, metadata: &Value, items: Vec<Bytes>) -> Self {
+        let metadata = metadata.to_string();
         let head =
             format!("{{\"kind\":\"{kind}\",\"apiVersion\":\"{api_version}\",\"metadata\":{metadata},\"items\":[");
-        Self { head: head.into(), items }
+        Self { head: head.into(), items, kind: kind.to_owned(), api_version: api_version.to_owned(), metadata }
     }
 
     fn size(&self) -> usize {
@@ -153,6 +179,13 @@ impl ListParts {
         }
         out.put_slice(b"]}\n");
         out.freeze()
+    }
+
+    /// The list as protobuf, in the pieces it was made of.
+    fn protobuf(&self) -> Result<[Vec<u8>; 3], protobuf::ProtobufError> {
+        let mut list = protobuf::List::new(&self.api_version, &self.kind, self.metadata.as_bytes())?;
+        self.items.iter().try_for_each(|item| list.push(item))?;
+        Ok(list.finish())
     }
 
     /// The list in pieces of about [`CHUNK_BYTES`].
@@ -186,10 +219,23 @@ impl ListParts {
 
 /// Answers with a list; large ones are streamed.
 pub fn list(accepted: &Accepted, parts: ListParts) -> Response<Body> {
+    if accepted.format == Format::Protobuf {
+        return match parts.protobuf() {
+            Ok(pieces) if pieces[1].len() <= GZIP_FROM_BYTES => {
+                finish(accepted, StatusCode::OK, pieces.concat().into())
+            }
+            Ok(pieces) => stream(accepted, pieces.into_iter().map(Bytes::from)),
+            Err(error) => status::response(&StatusError::internal(error)),
+        };
+    }
     if parts.size() <= GZIP_FROM_BYTES || accepted.format != Format::Json || accepted.pretty {
         return bytes(accepted, StatusCode::OK, parts.whole());
     }
-    let chunks = parts.into_chunks();
+    stream(accepted, parts.into_chunks())
+}
+
+/// Sends pieces one after the other, compressed for who reads gzip.
+fn stream(accepted: &Accepted, chunks: impl Iterator<Item = Bytes> + Send + 'static) -> Response<Body> {
     let frames: Box<dyn Iterator<Item = Bytes> + Send> =
         if accepted.gzip { Box::new(gzip_chunks(chunks)) } else { Box::new(chunks) };
     let frames = frames.map(|chunk| Ok(http_body::Frame::data(chunk)));

@@ -35,7 +35,7 @@ pub async fn apply(cx: &Cx, body: &Bytes) -> Result<Response<Body>, StatusError>
         }
         let created = fields::apply(cx, None, &applied, &manager, force)?;
         match create::create_applied(cx, created).await {
-            Ok(stored) => return answer::object(cx, StatusCode::CREATED, &stored),
+            Ok(stored) => return answer::object(cx, StatusCode::CREATED, &stored).await,
             // Somebody was faster: what follows changes theirs.
             Err(error) if error.reason == "AlreadyExists" => {}
             Err(error) => return Err(error),
@@ -44,7 +44,7 @@ pub async fn apply(cx: &Cx, body: &Bytes) -> Result<Response<Body>, StatusError>
     let transform = |old: &Object| fields::apply(cx, Some(old), &applied, &manager, force);
     let change_it = Change { part: part_of(cx), manager: fields::Manager::Applied, retry: true, transform: &transform };
     let stored = change(cx, &change_it).await?;
-    answer::object(cx, StatusCode::OK, &stored)
+    answer::object(cx, StatusCode::OK, &stored).await
 }
 
 fn manager(cx: &Cx) -> Result<String, StatusError> {

@@ -19,7 +19,7 @@ const NAME_ATTEMPTS: usize = 8;
 pub async fn create(cx: &Cx, body: &Bytes) -> Result<Response<Body>, StatusError> {
     let object = decode::body(cx, body, &cx.row.gvk)?;
     let stored = create_object(cx, object).await?;
-    answer::object(cx, StatusCode::CREATED, &stored)
+    answer::object(cx, StatusCode::CREATED, &stored).await
 }
 
 /// Creates a decoded object of the row's version; answers its canonical bytes.
@@ -47,6 +47,10 @@ async fn create_as(cx: &Cx, object: Object, manager: &fields::Manager) -> Result
 async fn create_once(cx: &Cx, mut object: Object, manager: &fields::Manager) -> Result<Bytes, StatusError> {
     let row = &cx.row;
     check_namespace(cx, &mut object)?;
+    if row.custom.as_ref().is_some_and(|custom| custom.is_terminating()) {
+        let cause = "create not allowed while custom resource definition is terminating";
+        return Err(StatusError::forbidden(&row.group_resource(), object.name(), cause));
+    }
     if !object.resource_version().is_empty() {
         return Err(StatusError::bad_request("resourceVersion should not be set on objects to be created"));
     }
@@ -78,7 +82,7 @@ async fn create_once(cx: &Cx, mut object: Object, manager: &fields::Manager) -> 
     let object = draft.object;
     let key = row.key(object.namespace(), object.name());
     let name = object.name().to_owned();
-    let value = write::encode(convert::to_stored(row, object))?;
+    let value = write::encode(convert::stored(&cx.server, row, object).await?)?;
     if dry_run {
         if cx.registry().store().get(&key).await.map_err(|error| status::of_store(&error))?.is_some() {
             return Err(StatusError::already_exists(&row.group_resource(), &name));

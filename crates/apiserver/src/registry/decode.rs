@@ -8,7 +8,6 @@ use http::header;
 use serde_json::Value;
 
 use super::Cx;
-use crate::protobuf;
 
 /// The media types that are read.
 const READ: [&str; 3] = ["application/json", "application/yaml", protobuf::MEDIA_TYPE];
@@ -36,6 +35,8 @@ pub fn parse(cx: &Cx, body: &Bytes) -> Result<(Value, Vec<Problem>), StatusError
             Ok((parsed.value, parsed.duplicates))
         }
         "application/yaml" | "application/x-yaml" => yaml(body),
+        // There is no message for what somebody defines.
+        protobuf::MEDIA_TYPE if cx.row.custom.is_some() => Err(StatusError::unsupported_media_type(&READ[..2])),
         protobuf::MEDIA_TYPE => {
             let value = protobuf::decode(body).map_err(|error| broken(&error))?;
             Ok((value, Vec::new()))
@@ -46,6 +47,10 @@ pub fn parse(cx: &Cx, body: &Bytes) -> Result<(Value, Vec<Problem>), StatusError
 
 /// The object in a body, which must be of this kind.
 pub fn body(cx: &Cx, body: &Bytes, expected: &GroupVersionKind) -> Result<Object, StatusError> {
+    if media_type(cx) == protobuf::MEDIA_TYPE && !protobuf::knows(&expected.api_version(), &expected.kind) {
+        // Custom resources have no protobuf; clients then send JSON.
+        return Err(StatusError::unsupported_media_type(&READ[..2]));
+    }
     let (value, problems) = parse(cx, body)?;
     let object = Object::from_value(value).ok_or_else(|| {
         StatusError::bad_request("the object provided is unrecognized: the body is not a JSON object")
@@ -61,9 +66,16 @@ pub fn structured(
     expected: &GroupVersionKind,
 ) -> Result<Object, StatusError> {
     check_type(&object, expected)?;
+    let custom = cx.row.custom.as_ref().filter(|_| *expected == cx.row.gvk);
+    if custom.is_some() {
+        is_typed(&object)?;
+    }
     object.set_type(expected);
-    if let Some(root) = api::schemas::SCHEMAS.of(expected) {
-        let found = schema::decode(&api::schemas::SCHEMAS.set, root, &mut object)
+    if let Some(custom) = custom {
+        let refused = |error: field::Error| StatusError::bad_request(cannot_be_handled(expected, &error));
+        problems.extend(custom.admit(&mut object).map_err(refused)?);
+    } else if let Some((schemas, root)) = cx.row.schema_of(expected) {
+        let found = schema::decode(schemas, root, &mut object)
             .map_err(|error| StatusError::bad_request(error.message(&expected.version, &expected.kind)))?;
         problems.extend(found);
     }
@@ -84,6 +96,20 @@ pub fn field_validation(cx: &Cx) -> Result<FieldValidation, StatusError> {
             field::Error::not_supported(&field::Path::new("fieldValidation"), text, &["", "Ignore", "Strict", "Warn"]);
         StatusError::invalid(&GroupKind::new("meta.k8s.io", "CreateOptions"), "", &[error])
     })
+}
+
+/// Custom resources say what they are: nothing else tells (upstream: unstructured/unstructured.go).
+fn is_typed(object: &Object) -> Result<(), StatusError> {
+    if object.kind().is_empty() {
+        let json = Value::Object(object.0.clone());
+        return Err(StatusError::bad_request(format!("Object 'Kind' is missing in '{json}'")));
+    }
+    Ok(())
+}
+
+fn cannot_be_handled(expected: &GroupVersionKind, error: &dyn std::fmt::Display) -> String {
+    let GroupVersionKind { version, kind, .. } = expected;
+    format!("{kind} in version {version:?} cannot be handled as a {kind}: {error}")
 }
 
 fn check_type(object: &Object, expected: &GroupVersionKind) -> Result<(), StatusError> {

@@ -18,7 +18,8 @@ use serde_json::{Value, json};
 use store::{Entry, Expect, Write, Written};
 
 use super::options::{DeleteOptions, Propagation};
-use super::{Cx, answer, convert, decode, decode_entry, finish, write};
+use super::{Cx, answer, convert, decode, finish, write};
+use crate::admission::reinvocation::Reinvocation;
 use crate::admission::{Operation, Request};
 use crate::body::Body;
 use crate::status;
@@ -54,7 +55,7 @@ pub async fn delete(cx: &Cx, body: &Bytes) -> Result<Response<Body>, StatusError
     }
     let waits =
         !deleted.gone && options.propagation == Some(Propagation::Background) && cx.query.has("orphanDependents");
-    answer::object(cx, if waits { StatusCode::ACCEPTED } else { StatusCode::OK }, &deleted.object)
+    answer::object(cx, if waits { StatusCode::ACCEPTED } else { StatusCode::OK }, &deleted.object).await
 }
 
 /// Kinds whose last state is answered in place of a Status (upstream: `ReturnDeletedObject`).
@@ -72,29 +73,58 @@ fn returns_deleted(row: &Resource) -> bool {
         )
 }
 
-/// Deletes one object of the row; made anew when somebody else wrote in between.
+/// Deletes one object of the row, if admission lets it; made anew when somebody else wrote in between.
 pub async fn delete_object(
     cx: &Cx,
     namespace: &str,
     name: &str,
     options: &DeleteOptions,
 ) -> Result<Deleted, StatusError> {
+    delete_with(cx, namespace, name, options, Admission::Asked).await
+}
+
+/// The same for a delete that has been admitted as something else: an eviction.
+pub async fn delete_admitted(
+    cx: &Cx,
+    namespace: &str,
+    name: &str,
+    options: &DeleteOptions,
+) -> Result<Deleted, StatusError> {
+    delete_with(cx, namespace, name, options, Admission::Given).await
+}
+
+/// Whether admission has a say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Admission {
+    Asked,
+    Given,
+}
+
+async fn delete_with(
+    cx: &Cx,
+    namespace: &str,
+    name: &str,
+    options: &DeleteOptions,
+    admission: Admission,
+) -> Result<Deleted, StatusError> {
     for _ in 0..ATTEMPTS {
         let entry = cx.registry().entry(&cx.row, namespace, name).await?;
-        if let Some(deleted) = attempt(cx, &entry, options).await? {
+        let old = convert::current(&cx.server, &cx.row, &entry).await?;
+        check_preconditions(&cx.row, &old, options)?;
+        if admission == Admission::Asked {
+            admit(cx, &old, options).await?;
+        }
+        if let Some(deleted) = attempt(cx, &entry, &old, options).await? {
             return Ok(deleted);
         }
     }
     Err(StatusError::stale(&cx.row.group_resource(), name))
 }
 
-async fn attempt(cx: &Cx, entry: &Entry, options: &DeleteOptions) -> Result<Option<Deleted>, StatusError> {
-    let row = &cx.row;
-    let old = convert::to_served(row, decode_entry(entry)?);
-    check_preconditions(row, &old, options)?;
-    let request = Request {
+async fn admit(cx: &Cx, old: &Object, options: &DeleteOptions) -> Result<(), StatusError> {
+    let mut request = Request {
         cx,
-        row,
+        row: &cx.row,
         operation: Operation::Delete,
         namespace: old.namespace(),
         name: old.name().to_owned(),
@@ -102,12 +132,22 @@ async fn attempt(cx: &Cx, entry: &Entry, options: &DeleteOptions) -> Result<Opti
         object: None,
         old: Some(old.clone()),
         dry_run: options.dry_run,
+        reinvocation: Reinvocation::default(),
     };
-    cx.server.admission.validate(&request).await?;
-    match plan(row, &old, options, cx.now)? {
+    cx.server.admission.admit(&mut request).await?;
+    cx.server.admission.validate(&request).await
+}
+
+async fn attempt(
+    cx: &Cx,
+    entry: &Entry,
+    old: &Object,
+    options: &DeleteOptions,
+) -> Result<Option<Deleted>, StatusError> {
+    match plan(&cx.row, old, options, cx.now)? {
         Plan::Unchanged => Ok(Some(Deleted { object: entry.finished.value.clone(), gone: false })),
         Plan::Mark(object) => mark(cx, entry, object, options.dry_run).await,
-        Plan::Remove => remove(cx, entry, &old, options.dry_run).await,
+        Plan::Remove => remove(cx, entry, old, options.dry_run).await,
     }
 }
 
@@ -145,6 +185,7 @@ fn plan(row: &Resource, old: &Object, options: &DeleteOptions, now: Timestamp) -
     if row.gvk.kind == "Namespace" && row.gvk.group.is_empty() {
         return plan_namespace(row, object, old, now);
     }
+    row.strategy.prepare_for_delete(&mut object, now);
     let grace = row.strategy.grace_period_seconds(old, options.grace_s).unwrap_or(0);
     let has_finalizers = object.finalizers().next().is_some();
     if old.is_deleting() {
@@ -235,7 +276,7 @@ fn set_propagation(object: &mut Object, propagation: Option<Propagation>) -> boo
 }
 
 async fn mark(cx: &Cx, entry: &Entry, object: Object, dry_run: bool) -> Result<Option<Deleted>, StatusError> {
-    let value = write::encode(convert::to_stored(&cx.row, object))?;
+    let value = write::encode(convert::stored(&cx.server, &cx.row, object).await?)?;
     if dry_run {
         return Ok(Some(Deleted { object: finish::with_revision(&value, entry.modified), gone: false }));
     }

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::delete::delete_object;
 use super::options::{DeleteOptions, ListOptions};
 use super::selection::Selection;
-use super::{Cx, answer, convert, decode, decode_entry, list};
+use super::{Cx, answer, convert, decode, list};
 use crate::body::Body;
 
 /// Deletes the selected objects and answers with them as a list.
@@ -19,7 +19,7 @@ pub async fn delete_collection(cx: &Cx, body: &Bytes) -> Result<Response<Body>, 
     let page = list::page(cx.registry(), &selection, &list_options).await?;
     let mut items: Vec<Value> = Vec::with_capacity(page.entries.len());
     for entry in &page.entries {
-        let object = convert::to_served(&cx.row, decode_entry(entry)?);
+        let object = convert::current(&cx.server, &cx.row, entry).await?;
         match delete_object(cx, object.namespace(), object.name(), &options).await {
             Ok(_) => items.push(object.into_value()),
             // Somebody else was faster; it is gone all the same.
@@ -28,7 +28,7 @@ pub async fn delete_collection(cx: &Cx, body: &Bytes) -> Result<Response<Body>, 
         }
     }
     let list = json!({
-        "kind": format!("{}List", cx.row.gvk.kind), "apiVersion": cx.row.gvk.api_version(),
+        "kind": cx.row.list_kind(), "apiVersion": cx.row.gvk.api_version(),
         "metadata": { "resourceVersion": page.revision.to_string() }, "items": items,
     });
     answer::other(cx, StatusCode::OK, &list)

@@ -3,13 +3,13 @@
 
 use std::sync::LazyLock;
 
-use api::schemas::SCHEMAS;
 use apimachinery::apply::{self, FieldSet, Writer};
 use apimachinery::{Object, StatusError};
 use http::header;
 use serde_json::Value;
 
 use super::Cx;
+use super::convert::with_owners_converted;
 
 /// How a writer's fields are recorded.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,15 +37,19 @@ static STATUS: LazyLock<FieldSet> = LazyLock::new(|| FieldSet::of_fields(&[&["st
 /// Fields that a write of the status cannot change.
 static ALL_BUT_STATUS: LazyLock<FieldSet> = LazyLock::new(|| FieldSet::of_fields(&[&["spec"]]));
 
+/// The same for a custom resource, whose metadata stays as well.
+static ALL_BUT_CUSTOM_STATUS: LazyLock<FieldSet> = LazyLock::new(|| FieldSet::of_fields(&[&["metadata"], &["spec"]]));
+
 fn writer<'a>(cx: &'a Cx, manager: &'a str, api_version: &'a str) -> Option<Writer<'a>> {
-    let root = SCHEMAS.of(&cx.row.gvk)?;
+    let (schema, root) = cx.row.schema_of(&cx.row.gvk)?;
     let reset_fields: Option<&FieldSet> = match cx.info.subresource.as_str() {
         "" if cx.row.subresources.status => Some(&STATUS),
+        "status" if cx.row.custom.is_some() => Some(&ALL_BUT_CUSTOM_STATUS),
         "status" => Some(&ALL_BUT_STATUS),
         _ => None,
     };
     let subresource = cx.info.subresource.as_str();
-    Some(Writer { schema: &SCHEMAS.set, root, manager, api_version, subresource, now: cx.now, reset_fields })
+    Some(Writer { schema, root, manager, api_version, subresource, now: cx.now, reset_fields })
 }
 
 /// Records the creator's fields.
@@ -61,7 +65,7 @@ pub fn track_create(cx: &Cx, manager: &Manager, object: &mut Object) {
 pub fn track_update(cx: &Cx, manager: &Manager, object: &mut Object, old: &Object) {
     if let Manager::Update(name) = manager {
         if let Some(writer) = writer(cx, name, &cx.row.gvk.api_version()) {
-            apply::update(&writer, Some(old), object);
+            with_owners_converted(&cx.row, object, Some(old), |object, old| apply::update(&writer, old, object));
         }
     }
 }
@@ -78,7 +82,17 @@ pub fn apply(
     let writer = writer(cx, manager, &api_version).ok_or_else(|| {
         StatusError::unsupported_media_type(&["application/json-patch+json", "application/merge-patch+json"])
     })?;
-    apply::apply(&writer, live, applied, force).map_err(|error| error.to_status())
+    let Some(live) = live else {
+        return apply::apply(&writer, None, applied, force).map_err(|error| error.to_status());
+    };
+    // The answer carries the owners of the live object: what is renamed for the merge gets its names back with it.
+    let mut merged = live.clone();
+    with_owners_converted(&cx.row, &mut merged, None, |merged, _| {
+        *merged = apply::apply(&writer, Some(merged), applied, force)?;
+        Ok(())
+    })
+    .map_err(|error: apply::ApplyError| error.to_status())?;
+    Ok(merged)
 }
 
 /// The live object of a kind with the applied fields in it, whoever owned them; the owners that it then names are not
@@ -89,7 +103,7 @@ pub fn merge(
     live: &Object,
     applied: &Object,
 ) -> Result<Object, StatusError> {
-    let root = SCHEMAS.of(kind).ok_or_else(|| {
+    let (schema, root) = cx.row.schema_of(kind).ok_or_else(|| {
         let kind = &kind.kind;
         StatusError::unavailable(format!(
             "Resource kind {kind} not found. There can be a delay between when CustomResourceDefinitions are created and \
@@ -98,7 +112,7 @@ pub fn merge(
     })?;
     let api_version = kind.api_version();
     let writer = Writer {
-        schema: &SCHEMAS.set,
+        schema,
         root,
         manager: "admission-policy",
         api_version: &api_version,

@@ -158,6 +158,7 @@ mod tests {
             selectable_fields: vec!["spec.nodeName".into(), "spec.hostNetwork".into()],
             columns: Vec::new(),
             strategy: Arc::new(api::resource::Plain),
+            custom: None,
         }
     }
 

@@ -17,5 +17,5 @@ pub async fn get(cx: &Cx) -> Result<Response<Body>, StatusError> {
         }
     }
     let entry = cx.registry().entry(&cx.row, &cx.info.namespace, &cx.info.name).await?;
-    answer::object(cx, StatusCode::OK, &entry.finished.value)
+    answer::object(cx, StatusCode::OK, &entry.finished.value).await
 }

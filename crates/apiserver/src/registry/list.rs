@@ -17,7 +17,8 @@ use super::options::{ListOptions, StartFrom};
 use super::selection::Selection;
 use super::{Cx, Registry, convert, table};
 use crate::body::Body;
-use crate::negotiate::{Shape, negotiate};
+use crate::custom;
+use crate::negotiate::{Offer, Shape, negotiate_offer};
 use crate::status;
 
 /// How long a list waits for a revision that has not happened yet (upstream: 3 s, watch_cache.go `blockTimeout`).
@@ -42,15 +43,16 @@ pub struct Page {
 /// Answers with the selected objects.
 pub async fn list(cx: &Cx) -> Result<Response<Body>, StatusError> {
     let options = ListOptions::parse(&cx.query, false)?;
-    let accepted = negotiate(&cx.headers, &cx.query, true)?;
+    let accepted = negotiate_offer(&cx.headers, &cx.query, Offer::of(&cx.row))?;
     let selection = Selection::parse(&cx.row, &cx.info, &options)?;
-    let page = page(cx.registry(), &selection, &options).await?;
+    let mut page = page(cx.registry(), &selection, &options).await?;
+    custom::convert::entries(&cx.server, &cx.row, &mut page.entries).await?;
     let metadata = metadata(&page);
     match accepted.shape {
         Shape::Whole => {
             let items = page.entries.iter().map(|entry| convert::served(&cx.row, &entry.finished.value));
             let items = items.collect::<Result<Vec<Bytes>, _>>()?;
-            let kind = format!("{}List", cx.row.gvk.kind);
+            let kind = cx.row.list_kind();
             Ok(answer::list(&accepted, ListParts::new(&kind, &cx.row.gvk.api_version(), &metadata, items)))
         }
         Shape::Table(version) => {
@@ -128,6 +130,11 @@ pub async fn page(registry: &Registry, selection: &Selection, options: &ListOpti
         let mut remaining = range.remaining;
         let mut batch = range.entries.into_iter();
         for entry in batch.by_ref() {
+            if entry.finished.value.is_empty() {
+                // Its encryption key is missing (see crate `encryption`): a list without it would be a lie.
+                let text = format!("unable to transform key {:?}: no matching prefix found", entry.key);
+                return Err(StatusError::internal(text));
+            }
             if selection.matches(&entry) {
                 entries.push(entry);
                 if options.limit > 0 && entries.len() == options.limit {

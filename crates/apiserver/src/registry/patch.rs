@@ -36,14 +36,19 @@ pub async fn patch(cx: &Cx, body: &Bytes) -> Result<Response<Body>, StatusError>
     let transform = |old: &Object| patch.apply(cx, old);
     let manager = fields::Manager::Update(fields::manager_name(cx));
     let stored = change(cx, &Change { part: part_of(cx), manager, retry: true, transform: &transform }).await?;
-    answer::object(cx, StatusCode::OK, &stored)
+    answer::object(cx, StatusCode::OK, &stored).await
 }
 
 impl Patch {
     /// Reads the body by its media type.
     pub fn parse(cx: &Cx, body: &Bytes) -> Result<Self, StatusError> {
-        let unsupported = || StatusError::unsupported_media_type(&PatchType::ALL.map(PatchType::media_type));
-        let kind = PatchType::parse(decode::media_type(cx)).ok_or_else(unsupported)?;
+        // The schema of a custom resource does not say how its lists merge.
+        let merges = |kind: &PatchType| *kind != PatchType::Strategic || cx.row.custom.is_none();
+        let unsupported = || {
+            let taken: Vec<&str> = PatchType::ALL.into_iter().filter(merges).map(PatchType::media_type).collect();
+            StatusError::unsupported_media_type(&taken)
+        };
+        let kind = PatchType::parse(decode::media_type(cx)).filter(merges).ok_or_else(unsupported)?;
         if cx.query.has("force") {
             return Err(StatusError::invalid(
                 &apimachinery::GroupKind::new("meta.k8s.io", "PatchOptions"),
@@ -87,15 +92,14 @@ impl Patch {
                 value
             }
             Content::Strategic(patch) => {
-                let schemas = &api::schemas::SCHEMAS;
-                let root = schemas.of(kind).ok_or_else(|| {
+                let (schemas, root) = cx.row.schema_of(kind).ok_or_else(|| {
                     StatusError::unsupported_media_type(&[
                         PatchType::Json.media_type(),
                         PatchType::Merge.media_type(),
                         PatchType::Apply.media_type(),
                     ])
                 })?;
-                let patched = strategic::apply(&schemas.set, root, old.0.clone(), patch.0.clone());
+                let patched = strategic::apply(schemas, root, old.0.clone(), patch.0.clone());
                 Value::Object(patched.map_err(|error| StatusError::bad_request(error.to_string()))?)
             }
         };

@@ -8,15 +8,17 @@ use http::{Response, StatusCode};
 use serde_json::{Value, json};
 
 use super::update::{Change, Part, change};
-use super::{Cx, answer, convert, decode, decode_entry, fields, patch};
+use super::{Cx, answer, convert, decode, fields, patch};
 use crate::body::Body;
+use crate::custom;
 
 /// Reads, replaces or patches the scale of the object that the path names.
 pub async fn answer(cx: &Cx, body: &Bytes) -> Result<Response<Body>, StatusError> {
     let Some(paths) = cx.row.subresources.scale.clone() else { return Err(StatusError::unknown_path()) };
     if cx.info.verb == "get" {
         let entry = cx.registry().entry(&cx.row, &cx.info.namespace, &cx.info.name).await?;
-        let object = convert::to_served(&cx.row, decode_entry(&entry)?);
+        let object = convert::current(&cx.server, &cx.row, &entry).await?;
+        replicas_are_there(cx, &paths, &object)?;
         return answer::other(cx, StatusCode::OK, &scale_of(&paths, &object).into_value());
     }
     let asked = match cx.info.verb.as_str() {
@@ -34,6 +36,7 @@ pub async fn answer(cx: &Cx, body: &Bytes) -> Result<Response<Body>, StatusError
     let retry = !matches!(&asked, Asked::Whole(scale) if !scale.resource_version().is_empty());
     let stored = change(cx, &Change { part: Part::Main, manager, retry, transform: &transform }).await?;
     let object = convert::to_served(&cx.row, answer::decode(&stored)?);
+    let object = custom::convert::object(&cx.server, &cx.row, object).await?;
     answer::other(cx, StatusCode::OK, &scale_of(&paths, &object).into_value())
 }
 
@@ -42,11 +45,20 @@ enum Asked {
     Patch(patch::Patch),
 }
 
-fn kind() -> GroupVersionKind {
+pub(crate) fn kind() -> GroupVersionKind {
     GroupVersionKind::new("autoscaling", "v1", "Scale")
 }
 
-fn scale_of(paths: &Scale, object: &Object) -> Object {
+/// A custom resource without the field has no scale yet (upstream: registry/customresource/etcd.go).
+fn replicas_are_there(cx: &Cx, paths: &Scale, object: &Object) -> Result<(), StatusError> {
+    if cx.row.custom.is_some() && at(object, &paths.spec_replicas).is_none() {
+        let path = format!(".{}", paths.spec_replicas);
+        return Err(StatusError::internal(format!("the spec replicas field {path:?} does not exist")));
+    }
+    Ok(())
+}
+
+pub(crate) fn scale_of(paths: &Scale, object: &Object) -> Object {
     let number = |path: &str| at(object, path).and_then(Value::as_i64).unwrap_or(0);
     let mut metadata = json!({ "name": object.name() });
     for field in ["namespace", "uid", "resourceVersion", "creationTimestamp"] {
@@ -83,7 +95,7 @@ fn selector_text(selector: &Value) -> String {
     }
 }
 
-fn with_replicas(paths: &Scale, old: &Object, scale: &Object) -> Result<Object, StatusError> {
+pub(crate) fn with_replicas(paths: &Scale, old: &Object, scale: &Object) -> Result<Object, StatusError> {
     let replicas = scale.at(&["spec", "replicas"]).and_then(Value::as_i64).unwrap_or(0);
     if replicas < 0 {
         let path = apimachinery::field::Path::new("spec").child("replicas");

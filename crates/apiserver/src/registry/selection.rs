@@ -1,18 +1,22 @@
 //! [`Selection`]: which objects a list or watch is about, judged on what the store read off once. No object is decoded.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
-use api::Resource;
+use api::{Custom, Resource};
 use apimachinery::StatusError;
 use apimachinery::fields::Selector as FieldSelector;
 use apimachinery::labels::Selector as LabelSelector;
+use serde_json::Value;
 use store::Entry;
 
 use super::options::ListOptions;
+use super::{decode_entry, scan};
+use crate::custom::convert::is_in_form;
 use crate::request::RequestInfo;
 
 /// The objects below a key prefix that match both selectors.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Selection {
     /// The keys to look at.
     pub prefix: String,
@@ -20,6 +24,8 @@ pub struct Selection {
     fields: Option<FieldSelector>,
     /// The one key, where the selection names the object.
     key: Option<String>,
+    /// The row of a kind that was defined at run time: its fields were read off by nobody.
+    custom: Option<Arc<dyn Custom>>,
 }
 
 impl Selection {
@@ -50,7 +56,7 @@ impl Selection {
             None if namespace.is_empty() => row.key_prefix(),
             None => format!("{}{namespace}/", row.key_prefix()),
         };
-        Ok(Self { prefix, labels, fields, key })
+        Ok(Self { prefix, labels, fields, key, custom: row.custom.clone() })
     }
 
     /// Whether every object below the prefix is selected.
@@ -64,11 +70,33 @@ impl Selection {
             return false;
         }
         let labels = self.labels.as_ref().is_none_or(|selector| selector.matches(|key| attribute(entry, "l:", key)));
-        labels
-            && self
-                .fields
-                .as_ref()
-                .is_none_or(|selector| selector.matches(|field| Cow::Borrowed(field_of(entry, field))))
+        labels && self.fields.as_ref().is_none_or(|selector| selector.matches(|field| self.field(entry, field)))
+    }
+}
+
+impl Selection {
+    fn field<'e>(&self, entry: &'e Entry, field: &str) -> Cow<'e, str> {
+        match &self.custom {
+            Some(custom) if !field.starts_with("metadata.") => custom_field(&**custom, entry, field),
+            _ => Cow::Borrowed(field_of(entry, field)),
+        }
+    }
+}
+
+/// A field of a custom resource, read out of its bytes; where these are older than the schema, out of the object that
+/// they stand for now.
+fn custom_field<'e>(custom: &dyn Custom, entry: &'e Entry, field: &str) -> Cow<'e, str> {
+    let steps: Vec<&str> = field.split('.').collect();
+    let stored = &entry.finished.value;
+    if is_in_form(custom, stored) {
+        return scan::at(stored, &steps).and_then(scan::text).unwrap_or_default();
+    }
+    let Ok(mut object) = decode_entry(entry) else { return Cow::Borrowed("") };
+    custom.restore(&mut object);
+    match object.at(&steps) {
+        Some(Value::String(text)) => Cow::Owned(text.clone()),
+        Some(Value::Null) | None => Cow::Borrowed(""),
+        Some(other) => Cow::Owned(other.to_string()),
     }
 }
 

@@ -57,7 +57,7 @@ pub fn headless(row: &Resource, style: &Style, metadata: Value, objects: &[Objec
 fn columns(row: &Resource) -> Value {
     let columns = row.columns.iter().map(|column| {
         json!({
-            "name": column.name, "type": column.kind, "format": column.format, "description": column.name,
+            "name": column.name, "type": column.kind, "format": column.format, "description": column.description.as_deref().unwrap_or(&column.name),
             "priority": column.priority,
         })
     });

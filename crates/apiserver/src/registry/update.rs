@@ -8,7 +8,7 @@ use serde_json::Value;
 use store::{Entry, Expect, Write, Written};
 
 use super::write::{self, Draft};
-use super::{Cx, answer, convert, create, decode, decode_entry, fields};
+use super::{Cx, answer, convert, create, decode, fields};
 use crate::admission::Operation;
 use crate::allocation::Allocators;
 use crate::body::Body;
@@ -52,7 +52,7 @@ pub async fn update(cx: &Cx, body: &Bytes) -> Result<Response<Body>, StatusError
         if !exists && object.uid().is_empty() {
             object.metadata_mut().remove("resourceVersion");
             let created = create::create_object(cx, object).await?;
-            return answer::object(cx, StatusCode::CREATED, &created);
+            return answer::object(cx, StatusCode::CREATED, &created).await;
         }
     }
     if object.resource_version().is_empty() && !cx.row.strategy.allow_unconditional_update() {
@@ -62,7 +62,7 @@ pub async fn update(cx: &Cx, body: &Bytes) -> Result<Response<Body>, StatusError
     let retry = object.resource_version().is_empty();
     let transform = |_: &Object| Ok(object.clone());
     let stored = change(cx, &Change { part, manager, retry, transform: &transform }).await?;
-    answer::object(cx, StatusCode::OK, &stored)
+    answer::object(cx, StatusCode::OK, &stored).await
 }
 
 /// The part that the path names.
@@ -104,7 +104,7 @@ pub async fn change(cx: &Cx, change: &Change<'_>) -> Result<Bytes, StatusError> 
 /// One try; `None` when the object changed meanwhile and the change may be made anew.
 async fn attempt(cx: &Cx, change: &Change<'_>, entry: &Entry) -> Result<Option<Bytes>, StatusError> {
     let row = &cx.row;
-    let old = convert::to_served(row, decode_entry(entry)?);
+    let old = convert::current(&cx.server, row, entry).await?;
     let mut object = (change.transform)(&old)?;
     check_preconditions(cx, &object, &old)?;
     before_update(&mut object, &old);
@@ -113,7 +113,10 @@ async fn attempt(cx: &Cx, change: &Change<'_>, entry: &Entry) -> Result<Option<B
     Allocators::carry_over(row, &mut object, &old);
     let dry_run = cx.dry_run()?;
     let mut draft = Draft::update(cx, object, old, dry_run);
-    draft.mutate(Operation::Update).await?;
+    let admitted = !is_on_behalf(cx, change.part);
+    if admitted {
+        draft.mutate(Operation::Update).await?;
+    }
     let old = draft.old.take().unwrap_or_default();
     let object = &mut draft.object;
     row.strategy.default(object);
@@ -124,19 +127,21 @@ async fn attempt(cx: &Cx, change: &Change<'_>, entry: &Entry) -> Result<Option<B
         object.metadata_mut().insert("generation".into(), (old.generation() + 1).into());
     }
     fields::track_update(cx, &change.manager, object, &old);
-    if same(object, &old) {
+    if same(object, &old) && !cx.registry().store().is_stale(&entry.key) {
         return Ok(Some(entry.finished.value.clone()));
     }
     let mut errors = write::validate_metadata_update(object, &old);
     errors.extend(rules(cx, change.part, object, &old));
     write::refuse_if_invalid(row, &cx.info.name, &errors)?;
     draft.old = Some(old);
-    draft.validate(Operation::Update).await?;
+    if admitted {
+        draft.validate(Operation::Update).await?;
+    }
     let reservation = draft.reserve().await?;
     let old = draft.old.take().unwrap_or_default();
     let gone = is_gone(row, &draft.object, &old);
     let object = draft.object;
-    let value = write::encode(convert::to_stored(row, object))?;
+    let value = write::encode(convert::stored(&cx.server, row, object).await?)?;
     if dry_run {
         return Ok(Some(super::finish::with_revision(&value, entry.modified)));
     }
@@ -198,6 +203,9 @@ fn restore_parts(row: &api::Resource, part: Part, object: &mut Object, old: &Obj
             {
                 restore(object, old, name);
             }
+            if row.custom.is_some() {
+                restore_metadata(object, old);
+            }
             if row.gvk.kind == "Pod" {
                 let owners = old.metadata().and_then(|metadata| metadata.get("ownerReferences")).cloned();
                 match owners {
@@ -207,6 +215,15 @@ fn restore_parts(row: &api::Resource, part: Part, object: &mut Object, old: &Obj
             }
         }
     }
+}
+
+/// A write of a custom resource's status changes no metadata but who owns what.
+fn restore_metadata(object: &mut Object, old: &Object) {
+    let owners = object.metadata_mut().remove("managedFields");
+    let mut metadata = old.metadata().cloned().unwrap_or_default();
+    metadata.remove("managedFields");
+    metadata.extend(owners.map(|owners| ("managedFields".to_owned(), owners)));
+    object.0.insert("metadata".into(), Value::Object(metadata));
 }
 
 fn restore(object: &mut Object, old: &Object, name: &str) {
@@ -221,6 +238,11 @@ fn is_judged(cx: &Cx, part: Part) -> bool {
     part == Part::Main || (part == Part::Special && !cx.info.subresource.is_empty())
 }
 
+/// Whether the server makes this write on somebody's behalf: what they asked for has been admitted.
+fn is_on_behalf(cx: &Cx, part: Part) -> bool {
+    part == Part::Special && cx.info.subresource.is_empty()
+}
+
 /// The kind's own rules for this write.
 fn rules(cx: &Cx, part: Part, object: &Object, old: &Object) -> Vec<apimachinery::field::Error> {
     let strategy = &cx.row.strategy;
@@ -233,7 +255,8 @@ fn rules(cx: &Cx, part: Part, object: &Object, old: &Object) -> Vec<apimachinery
             for warning in strategy.warnings(object) {
                 cx.warn(warning);
             }
-            let mut errors = strategy.validate(object);
+            let alone = strategy.judges_updates_alone();
+            let mut errors = if alone { Vec::new() } else { strategy.validate(object) };
             errors.extend(strategy.validate_update(object, old));
             errors
         }

@@ -24,9 +24,11 @@ use tokio_util::sync::WaitForCancellationFutureOwned;
 use super::finish::restamp;
 use super::options::{ListOptions, StartFrom};
 use super::selection::Selection;
-use super::{Cx, convert, list, table};
+use super::{Cx, answer, convert, list, table};
 use crate::body::Body;
-use crate::negotiate::{Format, Shape, WRITTEN, negotiate};
+use crate::custom;
+use crate::negotiate::{Format, Offer, STREAMED, Shape, negotiate_offer};
+use crate::server::ApiServer;
 use crate::status;
 
 /// How often a watcher that allows it is told how far it has come (upstream: `bookmarkFrequency`).
@@ -42,16 +44,17 @@ const CHUNK_BYTES: usize = 32 * 1024;
 /// Answers with a stream of events.
 pub async fn watch(cx: &Cx) -> Result<Response<Body>, StatusError> {
     let options = ListOptions::parse(&cx.query, true)?;
-    let accepted = negotiate(&cx.headers, &cx.query, true)?;
-    if accepted.format != Format::Json {
-        return Err(StatusError::not_acceptable(&WRITTEN[..1]));
+    let accepted = negotiate_offer(&cx.headers, &cx.query, Offer::of(&cx.row))?;
+    if accepted.format == Format::Yaml {
+        return Err(StatusError::not_acceptable(&STREAMED));
     }
     let style = match accepted.shape {
         Shape::Table(version) => Some(table::Style::parse(&cx.query, version)?),
         _ => None,
     };
     let selection = Selection::parse(&cx.row, &cx.info, &options)?;
-    let encoder = Encoder { row: cx.row.clone(), shape: accepted.shape, style, sent_columns: false };
+    let format = accepted.format;
+    let encoder = Encoder { row: cx.row.clone(), format, shape: accepted.shape, style, sent_columns: false };
     let stream = open(cx, selection, &options, encoder).await?;
     let frames = futures::stream::unfold(stream, |mut stream| async move {
         let chunk = stream.next_chunk().await?;
@@ -59,9 +62,16 @@ pub async fn watch(cx: &Cx) -> Result<Response<Body>, StatusError> {
     });
     let mut response = Response::new(StreamBody::new(frames).boxed_unsync());
     let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(media_type(format)));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache, private"));
     Ok(response)
+}
+
+fn media_type(format: Format) -> &'static str {
+    match format {
+        Format::Json | Format::Yaml => "application/json",
+        Format::Protobuf => "application/vnd.kubernetes.protobuf;stream=watch",
+    }
 }
 
 /// Opens the store's watch and puts the events that come first in line.
@@ -80,14 +90,17 @@ async fn open(
         StartFrom::NotOlderThan(revision) | StartFrom::Exact(revision) if !wants_state => revision,
         _ => {
             let everything = ListOptions { limit: 0, continue_token: String::new(), ..options.clone() };
-            let page = list::page(cx.registry(), &selection, &everything).await?;
+            let mut page = list::page(cx.registry(), &selection, &everything).await?;
+            if wants_state {
+                custom::convert::entries(&cx.server, &cx.row, &mut page.entries).await?;
+            }
             if wants_state {
                 for entry in &page.entries {
                     ready.push_back(encoder.event("ADDED", &entry.finished.value)?);
                 }
             }
             if options.send_initial_events == Some(true) && options.allow_bookmarks {
-                ready.push_back(encoder.bookmark(page.revision, true));
+                ready.push_back(encoder.bookmark(page.revision, true)?);
             }
             page.revision
         }
@@ -95,7 +108,7 @@ async fn open(
     let source = match store.watch(&selection.prefix, after).await {
         Ok(source) => Some(source),
         Err(error) => {
-            ready.push_back(error_event(&status::of_store(&error)));
+            ready.push_back(encoder.error(&status::of_store(&error)));
             ended = true;
             None
         }
@@ -115,7 +128,33 @@ async fn open(
         bookmarks: options.allow_bookmarks.then_some(bookmarks),
         end_of_life: Box::pin(tokio::time::sleep(life)),
         shutdown: Box::pin(cx.server.scope.cancelled()),
+        retired: Box::pin(retired(cx.server.clone(), cx.row.clone())),
+        server: cx.server.clone(),
     })
+}
+
+async fn retired(server: Arc<ApiServer>, row: Arc<Resource>) {
+    server.registry.retired(&row).await;
+}
+
+/// An event as the row serves its objects.
+async fn present(
+    server: &ApiServer,
+    row: &Resource,
+    event: Option<Result<Event, store::Error>>,
+) -> Option<Result<Event, store::Error>> {
+    let event = match event {
+        Some(Ok(event)) => event,
+        other => return other,
+    };
+    match custom::convert::event(server, row, event).await {
+        Ok(event) => Some(Ok(event)),
+        Err(error) => {
+            // Who watches lists again and is told why that fails.
+            tracing::debug!(kind = row.gvk.kind, %error, "an event could not be converted");
+            None
+        }
+    }
 }
 
 /// One watcher's events.
@@ -128,6 +167,9 @@ struct Stream {
     bookmarks: Option<Interval>,
     end_of_life: Pin<Box<Sleep>>,
     shutdown: Pin<Box<WaitForCancellationFutureOwned>>,
+    /// The kind is defined anew, or no more.
+    retired: Pin<Box<dyn Future<Output = ()> + Send>>,
+    server: Arc<ApiServer>,
 }
 
 /// What a watcher wakes up for.
@@ -142,7 +184,11 @@ impl Stream {
     async fn next_chunk(&mut self) -> Option<Bytes> {
         while self.ready.is_empty() && !self.ended {
             match self.wake().await {
-                Wake::Event(event) => self.take(event),
+                Wake::Event(event) => {
+                    let (server, row) = (self.server.clone(), self.encoder.row.clone());
+                    let event = present(&server, &row, event).await;
+                    self.take(event);
+                }
                 Wake::BookmarkDue => {
                     if let Some(source) = &mut self.source {
                         source.request_progress();
@@ -170,12 +216,17 @@ impl Stream {
             () = &mut self.shutdown => Wake::EndOfLife,
             () = &mut self.end_of_life => Wake::EndOfLife,
             event = source.next() => Wake::Event(event),
+            () = &mut self.retired => Wake::EndOfLife,
             () = bookmark => Wake::BookmarkDue,
         }
     }
 
     /// Takes further events without waiting for them.
     fn take_what_is_there(&mut self) {
+        if self.encoder.row.custom.is_some() {
+            // Their objects may have to be converted first.
+            return;
+        }
         while !self.ended && self.ready.iter().map(Bytes::len).sum::<usize>() < CHUNK_BYTES {
             let Some(event) = self.source.as_mut().and_then(|source| source.next().now_or_never()) else { return };
             self.take(event);
@@ -207,7 +258,7 @@ impl Stream {
         match sent {
             Ok(bytes) => self.ready.extend(bytes),
             Err(error) => {
-                self.ready.push_back(error_event(&error));
+                self.ready.push_back(self.encoder.error(&error));
                 self.ended = true;
             }
         }
@@ -229,7 +280,8 @@ impl Stream {
                 }
             }
             Event::Delete { entry, previous } => self.deleted(&entry, &previous),
-            Event::Progress(revision) => Ok(self.bookmarks.is_some().then(|| self.encoder.bookmark(revision, false))),
+            Event::Progress(revision) if self.bookmarks.is_some() => self.encoder.bookmark(revision, false).map(Some),
+            Event::Progress(_) => Ok(None),
         }
     }
 
@@ -244,6 +296,7 @@ impl Stream {
 /// Writes events in the form the watcher accepts.
 struct Encoder {
     row: Arc<Resource>,
+    format: Format,
     shape: Shape,
     style: Option<table::Style>,
     sent_columns: bool,
@@ -252,15 +305,16 @@ struct Encoder {
 impl Encoder {
     fn event(&mut self, kind: &str, stored: &Bytes) -> Result<Bytes, StatusError> {
         match self.shape {
-            Shape::Whole => Ok(frame(kind, &convert::served(&self.row, stored)?)),
+            Shape::Whole => self.frame(kind, &convert::served(&self.row, stored)?),
             Shape::Metadata(version) => {
-                let object = convert::to_served(&self.row, super::answer::decode(stored)?);
-                Ok(frame(kind, table::partial(&object, version).to_string().as_bytes()))
+                let object = convert::to_served(&self.row, answer::decode(stored)?);
+                self.frame(kind, table::partial(&object, version).to_string().as_bytes())
             }
             Shape::Table(_) => {
-                let object = convert::to_served(&self.row, super::answer::decode(stored)?);
+                let object = convert::to_served(&self.row, answer::decode(stored)?);
                 let metadata = json!({ "resourceVersion": object.resource_version() });
-                Ok(frame(kind, self.table(metadata, &[object]).to_string().as_bytes()))
+                let table = self.table(metadata, &[object]).to_string();
+                self.frame(kind, table.as_bytes())
             }
         }
     }
@@ -276,7 +330,7 @@ impl Encoder {
         }
     }
 
-    fn bookmark(&mut self, revision: u64, initial_events_end: bool) -> Bytes {
+    fn bookmark(&mut self, revision: u64, initial_events_end: bool) -> Result<Bytes, StatusError> {
         let mut metadata = json!({ "resourceVersion": revision.to_string(), "creationTimestamp": null });
         if initial_events_end {
             metadata["annotations"] = json!({ "k8s.io/initial-events-end": "true" });
@@ -290,16 +344,26 @@ impl Encoder {
             }
             Shape::Table(_) => self.table(metadata, &[]),
         };
-        frame("BOOKMARK", object.to_string().as_bytes())
+        self.frame("BOOKMARK", object.to_string().as_bytes())
+    }
+
+    fn error(&self, error: &StatusError) -> Bytes {
+        let status = status::value(error).to_string();
+        // A Status can always be encoded.
+        self.frame("ERROR", status.as_bytes()).unwrap_or_default()
+    }
+
+    /// An event around an object, given as JSON.
+    fn frame(&self, kind: &str, object: &[u8]) -> Result<Bytes, StatusError> {
+        match self.format {
+            Format::Json | Format::Yaml => Ok(json_frame(kind, object)),
+            Format::Protobuf => Ok(protobuf::watch_event(kind, &answer::to_protobuf(object)?).into()),
+        }
     }
 }
 
-fn error_event(error: &StatusError) -> Bytes {
-    frame("ERROR", status::value(error).to_string().as_bytes())
-}
-
 /// `{"type":"ADDED","object":...}` and a newline.
-fn frame(kind: &str, object: &[u8]) -> Bytes {
+fn json_frame(kind: &str, object: &[u8]) -> Bytes {
     let mut out = BytesMut::with_capacity(object.len() + kind.len() + 24);
     out.put_slice(b"{\"type\":\"");
     out.put_slice(kind.as_bytes());

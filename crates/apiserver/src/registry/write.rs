@@ -6,6 +6,7 @@ use apimachinery::{GroupKind, Object, StatusError, meta};
 use bytes::Bytes;
 
 use super::Cx;
+use crate::admission::reinvocation::Reinvocation;
 use crate::admission::{Operation, Request};
 use crate::allocation::Reservation;
 
@@ -28,6 +29,14 @@ impl<'a> Draft<'a> {
     /// A changed object.
     pub fn update(cx: &'a Cx, object: Object, old: Object, dry_run: bool) -> Self {
         Self { cx, object, old: Some(old), dry_run }
+    }
+
+    /// What admission makes of an object that is not stored as it is: a binding, an eviction, a review.
+    pub async fn admitted(cx: &'a Cx, object: Object) -> Result<Object, StatusError> {
+        let mut draft = Self::create(cx, object, cx.dry_run()?);
+        draft.mutate(Operation::Create).await?;
+        draft.validate(Operation::Create).await?;
+        Ok(draft.object)
     }
 
     /// Lets the mutating plugins work on the object.
@@ -65,14 +74,22 @@ impl<'a> Draft<'a> {
             object: Some(std::mem::take(&mut self.object)),
             old: self.old.take(),
             dry_run: self.dry_run,
+            reinvocation: Reinvocation::default(),
         }
     }
 }
 
+/// The largest object that is stored (upstream: etcd's `--max-request-bytes`).
+const MAX_OBJECT_BYTES: usize = 1536 * 1024;
+
 /// The bytes that are handed to the store: without a resourceVersion, which is the write's own.
 pub fn encode(mut object: Object) -> Result<Bytes, StatusError> {
     object.metadata_mut().remove("resourceVersion");
-    serde_json::to_vec(&object).map(Bytes::from).map_err(StatusError::internal)
+    let bytes = serde_json::to_vec(&object).map(Bytes::from).map_err(StatusError::internal)?;
+    if bytes.len() > MAX_OBJECT_BYTES {
+        return Err(StatusError::too_large("etcdserver: request is too large"));
+    }
+    Ok(bytes)
 }
 
 /// The rules of metadata at create.

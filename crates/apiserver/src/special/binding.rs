@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use crate::body::{self, Body};
 use crate::handler::{Call, Handler};
 use crate::registry::update::{Change, Part, change};
+use crate::registry::write::Draft;
 use crate::registry::{answer, decode, fields};
 
 /// See the module.
@@ -27,11 +28,13 @@ impl Handler for PodBinding {
         let bytes = body::read(call.body).await?;
         let binding = decode::body(&call.cx, &bytes, &GroupVersionKind::new("", "v1", "Binding"))?;
         let pods = call.cx.registry().row("", "v1", "pods")?;
-        let name = if call.cx.info.name.is_empty() { binding.name() } else { &call.cx.info.name };
+        let name = if call.cx.info.name.is_empty() { binding.name() } else { &call.cx.info.name }.to_owned();
+        let name = name.as_str();
         if !binding.name().is_empty() && binding.name() != name {
             return Err(StatusError::bad_request("name in URL does not match name in Binding object"));
         }
         check(&binding)?;
+        let binding = Draft::admitted(&call.cx, binding).await?;
         let pod = call.cx.about(&pods, "update", &call.cx.info.namespace, name);
         let transform = |old: &Object| bind(old, &binding);
         let manager = fields::Manager::Update(fields::manager_name(&call.cx));

@@ -11,6 +11,7 @@ use crate::body::{self, Body};
 use crate::handler::{Call, Handler};
 use crate::registry::options::DeleteOptions;
 use crate::registry::update::{Change, Part, change};
+use crate::registry::write::Draft;
 use crate::registry::{Cx, answer, decode, decode_entry, delete, fields};
 use crate::status;
 
@@ -37,6 +38,7 @@ impl Handler for Eviction {
         if !eviction.name().is_empty() && eviction.name() != cx.info.name {
             return Err(StatusError::bad_request("name in URL does not match name in Eviction object"));
         }
+        let eviction = Draft::admitted(cx, eviction).await?;
         let mut options = DeleteOptions::parse(eviction.0.get("deleteOptions").cloned(), &cx.query)?;
         options.dry_run |= cx.dry_run()?;
         evict(cx, &options).await?;
@@ -58,7 +60,7 @@ async fn evict(cx: &Cx, options: &DeleteOptions) -> Result<(), StatusError> {
         }
     }
     let pod_cx = cx.about(&pods, "delete", namespace, name);
-    delete::delete_object(&pod_cx, namespace, name, options).await?;
+    delete::delete_admitted(&pod_cx, namespace, name, options).await?;
     Ok(())
 }
 

@@ -60,6 +60,7 @@ impl Handler for Proxy {
         }
         let invalid = || StatusError::bad_request(format!("invalid {} request {:?}", cx.row.singular, cx.info.name));
         let target = Target::parse(&cx.info.name).ok_or_else(invalid)?;
+        crate::admission::connect::connect(cx).await?;
         let (io, host): (Box<dyn Io>, String) = match self {
             Self::Node => {
                 let (address, kubelets) = kubelet_of(cx, target.name).await?;

@@ -7,7 +7,7 @@ use http::{HeaderValue, Response, header};
 use http_body_util::BodyExt;
 use serde_json::Value;
 
-use crate::admission::{Operation, Request};
+use crate::admission::connect::connect;
 use crate::body::{self, Body};
 use crate::forward::{forward, is_upgrade};
 use crate::handler::{Call, Handler};
@@ -58,7 +58,7 @@ impl Handler for PodStream {
             return Err(StatusError::bad_request(format!("pod {} does not have a host assigned", pod.name())));
         }
         if *self != Self::Log {
-            admit(cx, &pod).await?;
+            connect(cx).await?;
             if !is_upgrade(&call.parts.headers) {
                 return Err(StatusError::bad_request("Upgrade request required"));
             }
@@ -174,22 +174,6 @@ fn container_of(pod: &Object, asked: Option<&str>) -> Result<String, StatusError
             Err(StatusError::bad_request(text))
         }
     }
-}
-
-/// Lets admission judge the connection.
-async fn admit(cx: &Cx, pod: &Object) -> Result<(), StatusError> {
-    let request = Request {
-        cx,
-        row: &cx.row,
-        operation: Operation::Connect,
-        namespace: &cx.info.namespace,
-        name: cx.info.name.clone(),
-        subresource: &cx.info.subresource,
-        object: None,
-        old: Some(pod.clone()),
-        dry_run: false,
-    };
-    cx.server.admission.validate(&request).await
 }
 
 /// The kubelet of a node, and the way there.

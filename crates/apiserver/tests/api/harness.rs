@@ -94,20 +94,32 @@ impl Cluster {
         Self { server: self.server.clone(), service: self.service.clone(), user }
     }
 
-    pub async fn send(&self, request: http::request::Builder, body: impl Into<String>) -> Response<Body> {
-        let body = apiserver::body::full(body.into());
+    pub async fn send(&self, request: http::request::Builder, body: impl Into<bytes::Bytes>) -> Response<Body> {
+        let body = apiserver::body::full(body);
         let mut request = request.body(body).expect("a request");
         request.extensions_mut().insert(self.user.clone());
         tokio::time::timeout(PATIENCE, self.service.answer(request)).await.expect("an answer in time")
     }
 
-    pub async fn ask(&self, request: http::request::Builder, body: impl Into<String>) -> Answer {
+    pub async fn ask(&self, request: http::request::Builder, body: impl Into<bytes::Bytes>) -> Answer {
         let response = self.send(request, body).await;
         let (parts, body) = response.into_parts();
         let bytes = body.collect().await.expect("a whole body").to_bytes();
         let body =
             serde_json::from_slice(&bytes).unwrap_or_else(|_| String::from_utf8_lossy(&bytes).into_owned().into());
         Answer { code: parts.status.as_u16(), headers: parts.headers, body }
+    }
+
+    /// Code, content type and bytes of an answer.
+    pub async fn bytes(
+        &self,
+        request: http::request::Builder,
+        body: impl Into<bytes::Bytes>,
+    ) -> (u16, String, bytes::Bytes) {
+        let (parts, body) = self.send(request, body).await.into_parts();
+        let media_type = parts.headers.get("content-type").and_then(|value| value.to_str().ok()).unwrap_or_default();
+        let bytes = body.collect().await.expect("a whole body").to_bytes();
+        (parts.status.as_u16(), media_type.to_owned(), bytes)
     }
 
     pub async fn call(&self, method: &str, path: &str, body: Value) -> Answer {

@@ -111,8 +111,12 @@ async fn tables_and_metadata_are_served() {
     let yaml = Request::builder().uri(format!("{CONFIG_MAPS}/cm-0")).header("accept", "application/yaml");
     let yaml = cluster.ask(yaml, "").await;
     assert!(yaml.body.as_str().is_some_and(|text| text.contains("name: cm-0")), "{:?}", yaml.body);
-    let protobuf = Request::builder().uri(CONFIG_MAPS).header("accept", "application/vnd.kubernetes.protobuf");
-    assert_eq!(cluster.ask(protobuf, "").await.code, 406);
+    let unknown = Request::builder().uri(CONFIG_MAPS).header("accept", "text/html");
+    let refused = cluster.ask(unknown, "").await;
+    assert_eq!(
+        refused.line(),
+        "406 NotAcceptable: only the following media types are accepted: application/json, application/yaml, application/vnd.kubernetes.protobuf"
+    );
 }
 
 #[tokio::test]

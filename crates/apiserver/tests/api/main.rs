@@ -1,5 +1,8 @@
 //! The API server's behaviour, driven in process through its service.
 
+mod admission;
+mod custom;
+mod details;
 mod discovery;
 mod harness;
 mod lifecycle;
@@ -7,6 +10,9 @@ mod lists;
 mod patches;
 mod pods;
 mod policies;
+mod protobuf;
 mod services;
 mod streams;
 mod watches;
+mod webhooks;
+mod who;

@@ -61,8 +61,9 @@ impl Ca {
 /// Everybody who shows a certificate is an administrator.
 struct AnyCertificate;
 
+#[async_trait::async_trait]
 impl Authenticator for AnyCertificate {
-    fn authenticate(
+    async fn authenticate(
         &self,
         _parts: &http::request::Parts,
         peer: Option<&PeerCertificates>,

@@ -1,6 +1,5 @@
 //! One pass: claim ReplicaSets, plan, write what changed.
 
-
 use client::controller::Requeue;
 use client::corev1::pod::is_terminal;
 use client::labels;

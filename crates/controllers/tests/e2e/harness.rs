@@ -65,6 +65,8 @@ impl Cluster {
             cluster_cidr: "10.244.0.0/16".parse().expect("a range"),
             node_cidr_mask: 24,
             terminated_pod_threshold: 100,
+            signing: None,
+            token_generator: None,
         };
         let behind = service.clone();
         let clients: ClientBuilder = Arc::new(move |name| {
@@ -207,7 +209,8 @@ macro_rules! made {
 }
 
 made!(
-    Pod, k8s_openapi::api::coordination::v1::Lease, k8s_openapi::api::apps::v1::StatefulSet, k8s_openapi::api::batch::v1::Job, k8s_openapi::api::apps::v1::DaemonSet, k8s_openapi::api::core::v1::ConfigMap, k8s_openapi::api::core::v1::Endpoints, k8s_openapi::api::core::v1::Service,
+    Pod, k8s_openapi::api::core::v1::ResourceQuota, k8s_openapi::api::core::v1::PersistentVolumeClaim,
+    k8s_openapi::api::coordination::v1::Lease, k8s_openapi::api::apps::v1::StatefulSet, k8s_openapi::api::batch::v1::Job, k8s_openapi::api::apps::v1::DaemonSet, k8s_openapi::api::core::v1::ConfigMap, k8s_openapi::api::core::v1::Endpoints, k8s_openapi::api::core::v1::Service,
     k8s_openapi::api::apps::v1::Deployment, k8s_openapi::api::apps::v1::ReplicaSet,
     k8s_openapi::api::policy::v1::PodDisruptionBudget;
     cluster: Node, k8s_openapi::api::core::v1::Namespace, k8s_openapi::api::scheduling::v1::PriorityClass

@@ -9,6 +9,7 @@ mod harness;
 mod jobs;
 mod namespaces;
 mod nodes;
+mod quotas;
 mod scheduling;
 mod services;
 mod stateful;

@@ -6,8 +6,9 @@ use std::sync::Arc;
 use anyhow::Context;
 use api::RESOURCES;
 use apimachinery::UserInfo;
-use apiserver::access::Access;
-use apiserver::authentication::SigningKey;
+use apiserver::access::{Access, Cel};
+use apiserver::authentication::legacy::LegacyClaims;
+use apiserver::authentication::{ServiceAccountTokens, SigningKey};
 use apiserver::{ApiServer, ApiService, Canonical, Deps, KubeletClientConfig};
 use arc_swap::ArcSwap;
 use client::{Client, Informers, Recorder};
@@ -15,18 +16,15 @@ use cluster::pki::Leaf;
 use component_base::Scope;
 use component_base::health::Health;
 use component_base::metrics::Metrics;
-use controllers::{ClientBuilder, Controllers};
+use controllers::{ClientBuilder, Controllers, Signing, TOKENS_CONTROLLER, TokenGenerator};
 use k8s_openapi::api::core::v1::Service;
 use kube::Api;
 use kube::api::PostParams;
 use scheduler::Scheduler;
 use serde_json::json;
-use store::Embedded;
 
-use super::{Settings, listeners};
-
-/// Who issues service account tokens, and for whom they are by default (upstream: kubeadm's `--service-account-issuer`).
-const ISSUER: &str = "https://kubernetes.default.svc.cluster.local";
+use super::{Settings, access, listeners};
+use crate::cli::ServerArgs;
 
 /// Prefix length of a node's part of the pods' network (upstream: `--node-cidr-mask-size`).
 pub const NODE_CIDR_MASK: u8 = 24;
@@ -49,7 +47,8 @@ impl ControlPlane {
 
 /// Opens the store, serves the API, and starts what acts through it.
 pub async fn start(settings: &Settings, scope: &Scope) -> anyhow::Result<ControlPlane> {
-    let plane = ControlPlane { service: serve(settings, &Health::default(), scope).await? };
+    let (service, accounts) = serve(settings, &Health::default(), scope).await?;
+    let plane = ControlPlane { service };
     ensure_dns_service(settings, &plane).await?;
     // One cache of each kind for everything that acts for the control plane.
     let informers = Informers::new(plane.client(UserInfo::new(CONTROLLER_MANAGER, NO_GROUPS)), scope);
@@ -57,12 +56,16 @@ pub async fn start(settings: &Settings, scope: &Scope) -> anyhow::Result<Control
         start_scheduler(&plane, &informers, scope)?;
     }
     if !settings.args.disable_controller_manager {
-        start_controllers(settings, &plane, &informers, scope)?;
+        start_controllers(settings, &plane, accounts, &informers, scope)?;
     }
     Ok(plane)
 }
 
-async fn serve(settings: &Settings, health: &Health, scope: &Scope) -> anyhow::Result<ApiService> {
+async fn serve(
+    settings: &Settings,
+    health: &Health,
+    scope: &Scope,
+) -> anyhow::Result<(ApiService, Arc<ServiceAccountTokens>)> {
     let args = &settings.args;
     let ca_pem = settings.pki.ca_pem()?;
     let serving = settings.pki.ensure_leaf(&settings.serving_leaf())?;
@@ -71,14 +74,16 @@ async fn serve(settings: &Settings, health: &Health, scope: &Scope) -> anyhow::R
     // The socket first: whoever asks early waits for us instead of being refused.
     let listeners = listeners::all(SocketAddr::new(args.bind_address, args.https_listen_port)).await?;
 
-    let finish = Arc::new(Canonical::new(RESOURCES.iter().map(Arc::as_ref)));
-    let options = store::Options { health: health.clone(), ..store::Options::new(finish) };
-    let store: Arc<dyn store::Store> =
-        Embedded::open(&args.data_dir.join("store"), options, scope).context("open the database")?;
+    let finish = Canonical::new(RESOURCES.iter().map(Arc::as_ref));
+    let options = store::Options { health: health.clone(), ..store::Options::new(Arc::new(Canonical::default())) };
+    let store = access::open_store(&args.data_dir.join("store"), &args.encryption, options, finish, scope)
+        .context("open the database")?;
     let key = SigningKey::from_pem(&settings.pki.service_account_key_pem()?)?;
-    let access = Access::new(ISSUER, key, store.clone());
+    let access_options = access::options(settings)?;
+    let access = Access::configured(access_options.clone(), key, store.clone(), Arc::new(Cel))?;
     access.start(scope).await.context("write the default roles")?;
     let config = apiserver::Config {
+        admission: admission(args)?,
         service_cidr: args.service_cidr,
         advertise_addresses: vec![settings.node_ip],
         secure_port: args.https_listen_port,
@@ -88,6 +93,7 @@ async fn serve(settings: &Settings, health: &Health, scope: &Scope) -> anyhow::R
             cert_pem: kubelet_client.cert_pem,
             key_pem: kubelet_client.key_pem,
         }),
+        audit: access::audit(&args.audit, scope)?,
         ..apiserver::Config::default()
     };
     let deps = Deps {
@@ -103,9 +109,25 @@ async fn serve(settings: &Settings, health: &Health, scope: &Scope) -> anyhow::R
     };
     let server = ApiServer::build(config, deps).await.context("start the API server")?;
     let service = server.service();
-    let tls = apiserver::serve::tls_config(&serving.cert_pem, &serving.key_pem, &ca_pem)?;
+    // Front proxies come in by the same door; whose certificate is whose, authentication says.
+    let front_proxy_ca = access_options.request_header.as_ref().map_or("", |header| &header.client_ca_pem);
+    let tls =
+        apiserver::serve::tls_config(&serving.cert_pem, &serving.key_pem, &format!("{ca_pem}\n{front_proxy_ca}"))?;
     apiserver::serve::serve(&service, listeners, &Arc::new(ArcSwap::from_pointee(tls)), scope);
-    Ok(service)
+    Ok((service, access.accounts().clone()))
+}
+
+/// What the command line says about admission.
+fn admission(args: &ServerArgs) -> anyhow::Result<apiserver::admission::Config> {
+    let mut config = apiserver::admission::Config {
+        enable_admission_plugins: args.enable_admission_plugins.clone(),
+        disable_admission_plugins: args.disable_admission_plugins.clone(),
+        ..apiserver::admission::Config::default()
+    };
+    if let Some(path) = &args.admission_control_config_file {
+        config.load(path).context("read --admission-control-config-file")?;
+    }
+    Ok(config)
 }
 
 fn start_scheduler(plane: &ControlPlane, informers: &Informers, scope: &Scope) -> anyhow::Result<()> {
@@ -118,14 +140,24 @@ fn start_scheduler(plane: &ControlPlane, informers: &Informers, scope: &Scope) -
 fn start_controllers(
     settings: &Settings,
     plane: &ControlPlane,
+    accounts: Arc<ServiceAccountTokens>,
     informers: &Informers,
     scope: &Scope,
 ) -> anyhow::Result<()> {
+    let generator = move |namespace: &str, secret: &str, account: &str, uid: &str| {
+        accounts.issue_legacy(&LegacyClaims::new(namespace, secret, account, uid)).map_err(|err| err.to_string())
+    };
     let config = controllers::Config {
         root_ca_pem: settings.pki.ca_pem()?,
         cluster_cidr: settings.args.cluster_cidr.into(),
         node_cidr_mask: NODE_CIDR_MASK,
         terminated_pod_threshold: TERMINATED_PODS,
+        signing: Some(Signing {
+            ca_pem: settings.pki.ca_pem()?,
+            key_pem: settings.pki.ca_key_pem()?,
+            duration: access::span(settings.args.access.cluster_signing_duration),
+        }),
+        token_generator: Some(TokenGenerator(Arc::new(generator))),
     };
     let service = plane.service.clone();
     let clients: ClientBuilder = Arc::new(move |name| client::in_process(service.clone(), controller_identity(name)));
@@ -135,6 +167,9 @@ fn start_controllers(
 
 /// Each controller has an account of its own, as with upstream's `--use-service-account-credentials`.
 fn controller_identity(name: &str) -> UserInfo {
+    if name == TOKENS_CONTROLLER {
+        return UserInfo::new(CONTROLLER_MANAGER, NO_GROUPS);
+    }
     let groups = ["system:serviceaccounts", "system:serviceaccounts:kube-system"];
     UserInfo::new(format!("system:serviceaccount:kube-system:{name}"), groups)
 }

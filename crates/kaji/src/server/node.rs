@@ -13,8 +13,13 @@ use component_base::Scope;
 use cri::images::RegistryConfig;
 use cri::{ImageStore, Runtime, RuntimeConfig, ShimCommand};
 use ipnet::Ipv4Net;
+use k8s_openapi::api::core::v1::Node;
+use kube::Api;
+use kube::api::{Patch, PatchParams};
+use kube::runtime::wait::await_condition;
 use kubelet::Kubelet;
 use pod_network::PodNetwork;
+use serde_json::json;
 
 use super::Settings;
 use super::control_plane::{ControlPlane, NODE_CIDR_MASK};
@@ -69,7 +74,23 @@ pub async fn start(settings: &Settings, plane: &ControlPlane, scope: &Scope) -> 
         cgroups: cri::cgroup::detect()?.into(),
     };
     let config = kubelet_config(settings, IpAddr::V4(node_ip), pod_cidr)?;
-    Kubelet::build(config, deps)?.run(scope).await.context("start the kubelet")
+    Kubelet::build(config, deps)?.run(scope).await.context("start the kubelet")?;
+    let (name, admin) = (settings.node_name.clone(), plane.client(apiserver::server::own_identity()));
+    scope.spawn("control-plane-label", async move {
+        if let Err(err) = label_control_plane(&name, admin).await {
+            tracing::warn!(node = name, error = %err, "the node could not be marked as control plane");
+        }
+    });
+    Ok(())
+}
+
+/// Marks the node as one of the control plane, once it is there: a kubelet may not do so itself (NodeRestriction).
+async fn label_control_plane(name: &str, client: client::Client) -> anyhow::Result<()> {
+    let nodes: Api<Node> = Api::all(client);
+    await_condition(nodes.clone(), name, |node: Option<&Node>| node.is_some()).await?;
+    let labels = json!({"metadata": {"labels": {"node-role.kubernetes.io/control-plane": ""}}});
+    nodes.patch(name, &PatchParams::default(), &Patch::Merge(labels)).await?;
+    Ok(())
 }
 
 /// Serves the cluster's DNS at an address of this node's own.
@@ -136,7 +157,7 @@ fn kubelet_config(settings: &Settings, node_ip: IpAddr, pod_cidr: Ipv4Net) -> an
         resolv_conf: args.resolv_conf.clone(),
         max_pods: MAX_PODS,
         pod_cidr: Some(pod_cidr.to_string()),
-        node_labels: vec![("node-role.kubernetes.io/control-plane".into(), String::new())],
+        node_labels: Vec::new(),
         port: KUBELET_PORT,
         tls: Some(Arc::new(tls)),
         kubernetes_service: Some((IpAddr::V4(settings.kubernetes_ip), 443)),

@@ -4,6 +4,7 @@ mod bad_input;
 mod book;
 mod clients;
 mod crash;
+mod custom;
 mod images;
 mod kit;
 mod lifecycle;

@@ -190,5 +190,39 @@ pub(super) fn validate_resize(object: &Object, old: &Object) -> Errors {
         let class = super::qos::class(old.object("spec"));
         errors.push(Error::invalid(&path, class, "Pod QOS Class may not change as a result of resizing"));
     }
+    if old.object("spec").object("os").text("name") == "windows" {
+        errors.push(Error::forbidden(&path, "windows pods cannot be resized"));
+    }
+    for list in LISTS {
+        for (index, before) in old.object("spec").list(list).iter().enumerate() {
+            if let Some(new) = object.object("spec").list(list).get(index) {
+                resized(
+                    &mut errors,
+                    new.object("resources"),
+                    before.object("resources"),
+                    &path.child(list).index(index),
+                );
+            }
+        }
+    }
     errors
+}
+
+/// Processor time and memory grow and shrink; nothing is taken away, and nothing else changes.
+fn resized(errors: &mut Errors, new: &Map<String, Value>, old: &Map<String, Value>, path: &Path) {
+    let resizes = |name: &str| matches!(name, "cpu" | "memory");
+    let path = path.child("resources");
+    for part in ["requests", "limits"] {
+        let (new, old, path) = (new.object(part), old.object(part), path.child(part));
+        if old.keys().any(|name| resizes(name) && !new.contains_key(name)) {
+            errors.push(Error::forbidden(&path, format!("resource {part} cannot be removed")));
+        }
+        let rest = |list: &Map<String, Value>| -> Map<String, Value> {
+            let others = list.iter().filter(|(name, _)| !resizes(name));
+            others.map(|(name, value)| (name.clone(), value.clone())).collect()
+        };
+        if rest(new) != rest(old) {
+            errors.push(Error::forbidden(&path, "only cpu and memory resources are mutable"));
+        }
+    }
 }

@@ -11,9 +11,12 @@ use crate::check::{self, Errors, names};
 use crate::json::Read;
 
 mod affinity;
+mod claims;
 mod container;
 mod environment;
 mod handler;
+mod mounts;
+mod os;
 mod resources;
 mod security;
 mod volume;
@@ -68,9 +71,8 @@ pub(crate) fn pod_spec(errors: &mut Errors, spec: &Map<String, Value>, path: &Pa
         resources::pod_requirements(errors, spec.object("resources"), &path.child("resources"));
     }
     resources::resource_list(errors, spec.object("overhead"), &path.child("overhead"));
-    if spec.has("os") {
-        check::required_one_of(errors, spec.object("os"), "name", &["linux", "windows"], &path.child("os"));
-    }
+    os::os(errors, spec, path);
+    claims::claims(errors, spec, path);
 }
 
 /// Rules for `spec.template` of a workload whose selector must select it.
@@ -145,6 +147,10 @@ fn gates(errors: &mut Errors, spec: &Map<String, Value>, path: &Path) {
     for (index, gate) in spec.list("readinessGates").iter().enumerate() {
         let path = path.child("readinessGates").index(index).child("conditionType");
         check::named(errors, names::qualified_name, gate.text("conditionType"), &path);
+    }
+    if !spec.list("schedulingGates").is_empty() && !spec.text("nodeName").is_empty() {
+        let detail = "cannot be set until all schedulingGates have been cleared";
+        errors.push(Error::forbidden(&path.child("nodeName"), detail));
     }
     let mut seen = HashSet::new();
     for (index, gate) in spec.list("schedulingGates").iter().enumerate() {

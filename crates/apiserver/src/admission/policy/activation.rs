@@ -4,14 +4,14 @@ use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
 
-use apimachinery::{Object, UserInfo};
+use apimachinery::{Object, UserInfo, fields, labels};
 use k8s_cel::{Authorizer, Check, EvalError, Fields, Map, Meter, Question, Value, Variables, Verdict};
 use serde_json::{Value as Json, json};
 
 use super::expression::Expression;
 use crate::admission::matching::{Matched, kind_of};
 use crate::admission::{Operation, Request};
-use crate::authorizer::{Attributes, Decision};
+use crate::authorizer::{Attributes, Decision, Selectors};
 
 /// See the module.
 pub(super) struct Input<'r> {
@@ -147,6 +147,12 @@ impl Authorizer for Asker<'_> {
             let groups = ["system:serviceaccounts".to_owned(), format!("system:serviceaccounts:{namespace}")];
             UserInfo::new(format!("system:serviceaccount:{namespace}:{name}"), groups)
         });
+        // A selector that does not parse limits nothing (upstream: plugin/authorizer of the CEL library).
+        let limited = !question.field_selector.is_empty() || !question.label_selector.is_empty();
+        let selectors = limited.then(|| Selectors {
+            fields: fields::Selector::parse(&question.field_selector).unwrap_or_default(),
+            labels: labels::Selector::parse(&question.label_selector).unwrap_or_default(),
+        });
         let attributes = Attributes {
             user: account.as_ref().unwrap_or(&self.cx.user),
             verb: &question.verb,
@@ -158,6 +164,7 @@ impl Authorizer for Asker<'_> {
             name: &question.name,
             is_resource: question.path.is_none(),
             path: question.path.as_deref().unwrap_or_default(),
+            selectors: selectors.as_ref(),
         };
         match self.cx.server.authorizer.authorize(&attributes) {
             Decision::Allow => Verdict { allowed: true, ..Verdict::default() },

@@ -32,7 +32,7 @@ pub(super) async fn namespace_of(request: &Request<'_>) -> Result<Option<Object>
 
 /// A note for the audit log.
 pub(super) fn annotate(request: &Request<'_>, key: &str, value: &str) {
-    tracing::debug!(target: "audit", key, value, user = %request.cx.user.username, "an admission policy has a note");
+    request.annotate(key, value);
 }
 
 /// Judges what is written into the configuration of admission: expressions must compile.

@@ -122,7 +122,8 @@ async fn collect<'h>(
 }
 
 impl MutatingAdmissionPolicy {
-    /// Applies the policies in order; those that may run again do so when a later one changed the object.
+    /// Applies the policies in order. One that changes the object asks for the second round of all mutating plugins,
+    /// in which only those run that want to (upstream: policy/mutating/reinvocationcontext.go).
     fn run(
         &self,
         request: &mut Request<'_>,
@@ -130,15 +131,11 @@ impl MutatingAdmissionPolicy {
         namespace: Option<&Object>,
         errors: &mut Vec<Failed>,
     ) {
-        let mut last_change = None;
-        for (index, invocation) in invocations.iter().enumerate() {
+        let again = request.reinvocation.is_again();
+        for invocation in invocations.iter().filter(|invocation| !again || invocation.definition.reinvokes) {
             if self.invoke(request, invocation, namespace, errors) {
-                last_change = Some(index);
+                request.reinvocation.ask();
             }
-        }
-        let Some(last_change) = last_change else { return };
-        for invocation in invocations[..last_change].iter().filter(|invocation| invocation.definition.reinvokes) {
-            self.invoke(request, invocation, namespace, errors);
         }
     }
 

@@ -1,5 +1,7 @@
 //! Where a pod may run: affinity, tolerations, topology spread.
 
+use std::collections::HashSet;
+
 use apimachinery::field::{Error, Path};
 use serde_json::{Map, Value};
 
@@ -102,6 +104,26 @@ fn pod_term(errors: &mut Errors, term: &Map<String, Value>, path: &Path) {
         check::named(errors, names::dns1123_label, namespace, &path.child("namespaces").index(index));
     }
     topology_key(errors, term, path);
+    for field in ["matchLabelKeys", "mismatchLabelKeys"] {
+        label_keys(errors, term, field, path);
+    }
+    for (index, key) in term.texts("matchLabelKeys").enumerate() {
+        if term.texts("mismatchLabelKeys").any(|other| other == key) {
+            let path = path.child("matchLabelKeys").index(index);
+            errors.push(Error::invalid(&path, key, "exists in both matchLabelKeys and mismatchLabelKeys"));
+        }
+    }
+}
+
+/// Keys whose values the pod's own labels give.
+fn label_keys(errors: &mut Errors, of: &Map<String, Value>, field: &str, path: &Path) {
+    let path = path.child(field);
+    if !of.list(field).is_empty() && !of.has("labelSelector") {
+        errors.push(Error::forbidden(&path, "must not be specified when labelSelector is not set"));
+    }
+    for (index, key) in of.texts(field).enumerate() {
+        check::named(errors, names::qualified_name, key, &path.index(index));
+    }
 }
 
 fn topology_key(errors: &mut Errors, of: &Map<String, Value>, path: &Path) {
@@ -113,6 +135,7 @@ fn topology_key(errors: &mut Errors, of: &Map<String, Value>, path: &Path) {
 
 /// `topologySpreadConstraints`.
 pub(super) fn spread(errors: &mut Errors, constraints: &[Value], path: &Path) {
+    let mut seen = HashSet::new();
     for (index, constraint) in constraints.iter().enumerate() {
         let path = path.index(index);
         let skew = constraint.int("maxSkew").unwrap_or_default();
@@ -120,8 +143,19 @@ pub(super) fn spread(errors: &mut Errors, constraints: &[Value], path: &Path) {
             errors.push(Error::invalid(&path.child("maxSkew"), skew, "must be greater than zero"));
         }
         topology_key(errors, constraint.fields(), &path);
-        let actions = ["DoNotSchedule", "ScheduleAnyway"];
-        check::one_of(errors, constraint.fields(), "whenUnsatisfiable", &actions, &path);
+        let (key, action) = (constraint.text("topologyKey"), constraint.text("whenUnsatisfiable"));
+        if !matches!(action, "DoNotSchedule" | "ScheduleAnyway") {
+            let actions = ["DoNotSchedule", "ScheduleAnyway"];
+            errors.push(Error::not_supported(&path.child("whenUnsatisfiable"), action, &actions));
+        }
+        if !seen.insert((key, action)) {
+            let path = path.child("{topologyKey, whenUnsatisfiable}");
+            errors.push(Error::duplicate(&path, format!("{{{key}, {action}}}")));
+        }
+        for policy in ["nodeAffinityPolicy", "nodeTaintsPolicy"] {
+            check::one_of(errors, constraint.fields(), policy, &["Honor", "Ignore"], &path);
+        }
+        label_keys(errors, constraint.fields(), "matchLabelKeys", &path);
         check::label_selector(errors, constraint.fields(), "labelSelector", &path);
         if let Some(domains) = constraint.int("minDomains") {
             if domains <= 0 {

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use apimachinery::field::{Error, Path};
 use serde_json::{Map, Value};
 
-use super::{Volumes, environment, handler, resources, security};
+use super::{Volumes, environment, handler, mounts, resources, security};
 use crate::check::{self, Errors, names};
 use crate::json::Read;
 
@@ -13,6 +13,7 @@ use crate::json::Read;
 pub(super) fn containers(errors: &mut Errors, spec: &Map<String, Value>, volumes: &Volumes<'_>, path: &Path) {
     let mut seen = HashSet::new();
     let mut host_ports = HashSet::new();
+    let grace = spec.int("terminationGracePeriodSeconds").unwrap_or_default();
     if spec.list("containers").is_empty() {
         errors.push(Error::required(&path.child("containers"), ""));
     }
@@ -25,7 +26,8 @@ pub(super) fn containers(errors: &mut Errors, spec: &Map<String, Value>, volumes
             if list == "initContainers" && restarts != "Always" {
                 init_only(errors, container, &path);
             }
-            handlers(errors, container, &path);
+            handlers(errors, container, grace, &path);
+            restart_rules(errors, container, &path);
             check::one_of(errors, container.fields(), "restartPolicy", &["Always", "OnFailure", "Never"], &path);
             ports_on_host(errors, container, spec.flag("hostNetwork"), &mut host_ports, &path);
         }
@@ -105,18 +107,18 @@ fn common(errors: &mut Errors, container: &Map<String, Value>, volumes: &Volumes
     ports(errors, container.list("ports"), &path.child("ports"));
     environment::variables(errors, container.list("env"), &path.child("env"));
     environment::sources(errors, container.list("envFrom"), &path.child("envFrom"));
-    mounts(errors, container, volumes, path);
+    mounts::mounts(errors, container, volumes, path);
     check::required_one_of(errors, container, "imagePullPolicy", &["Always", "IfNotPresent", "Never"], path);
     resources::requirements(errors, container.object("resources"), &path.child("resources"));
     resize_policy(errors, container.list("resizePolicy"), &path.child("resizePolicy"));
     security::container(errors, container.object("securityContext"), &path.child("securityContext"));
 }
 
-fn handlers(errors: &mut Errors, container: &Value, path: &Path) {
+fn handlers(errors: &mut Errors, container: &Value, grace_s: i64, path: &Path) {
     let lifecycle = container.object("lifecycle");
     for hook in ["postStart", "preStop"] {
         if lifecycle.has(hook) {
-            handler::hook(errors, lifecycle.object(hook), &path.child("lifecycle").child(hook));
+            handler::hook(errors, lifecycle.object(hook), grace_s, &path.child("lifecycle").child(hook));
         }
     }
     for name in ["livenessProbe", "readinessProbe", "startupProbe"] {
@@ -132,6 +134,35 @@ fn handlers(errors: &mut Errors, container: &Value, path: &Path) {
         } else if probe.int("successThreshold").is_some_and(|threshold| threshold != 1) {
             let threshold = probe.int("successThreshold").unwrap_or_default();
             errors.push(Error::invalid(&path.child("successThreshold"), threshold, "must be 1"));
+        }
+    }
+}
+
+/// `restartPolicyRules` (upstream: `validateContainerRestartPolicyRules`).
+fn restart_rules(errors: &mut Errors, container: &Value, path: &Path) {
+    const MAX_RULES: usize = 20;
+    const MAX_CODES: usize = 255;
+    let (rules, at) = (container.list("restartPolicyRules"), path.child("restartPolicyRules"));
+    if !rules.is_empty() && container.text("restartPolicy").is_empty() {
+        let detail = "must specify restartPolicy when restart rules are used";
+        errors.push(Error::required(&path.child("restartPolicy"), detail));
+    }
+    if rules.len() > MAX_RULES {
+        errors.push(Error::too_long(&at, MAX_RULES));
+    }
+    for (index, rule) in rules.iter().enumerate() {
+        let path = at.index(index);
+        check::required_one_of(errors, rule.fields(), "action", &["Restart", "RestartAllContainers"], &path);
+        let (codes, path) = (rule.object("exitCodes"), path.child("exitCodes"));
+        if !rule.has("exitCodes") {
+            errors.push(Error::required(&path, "must be specified"));
+            continue;
+        }
+        check::required_one_of(errors, codes, "operator", &["In", "NotIn"], &path);
+        match codes.list("values").len() {
+            0 => errors.push(Error::required(&path.child("values"), "must not be empty")),
+            count if count > MAX_CODES => errors.push(Error::too_long(&path.child("values"), MAX_CODES)),
+            _ => {}
         }
     }
 }
@@ -192,44 +223,6 @@ fn ports_on_host<'a>(
         if on_host != 0 && !seen.insert((port.text("protocol"), port.text("hostIP"), on_host)) {
             let text = format!("{}/{}/{on_host}", port.text("protocol"), port.text("hostIP"));
             errors.push(Error::duplicate(&path.child("hostPort"), text));
-        }
-    }
-}
-
-fn mounts(errors: &mut Errors, container: &Map<String, Value>, volumes: &Volumes<'_>, path: &Path) {
-    let mut seen = HashSet::new();
-    let privileged = container.object("securityContext").flag("privileged");
-    for (index, mount) in container.list("volumeMounts").iter().enumerate() {
-        let path = path.child("volumeMounts").index(index);
-        let name = mount.text("name");
-        if check::required(errors, mount.fields(), "name", &path) && !volumes.contains(name) {
-            errors.push(Error::not_found(&path.child("name"), name));
-        }
-        let at = mount.text("mountPath");
-        if check::required(errors, mount.fields(), "mountPath", &path) && !seen.insert(at) {
-            errors.push(Error::invalid(&path.child("mountPath"), at, "must be unique"));
-        }
-        for field in ["subPath", "subPathExpr"] {
-            if !mount.text(field).is_empty() {
-                super::volume::descending(errors, mount.text(field), &path.child(field));
-            }
-        }
-        if !mount.text("subPath").is_empty() && !mount.text("subPathExpr").is_empty() {
-            let detail = "subPathExpr and subPath are mutually exclusive";
-            errors.push(Error::invalid(&path.child("subPathExpr"), mount.text("subPathExpr"), detail));
-        }
-        let propagations = ["Bidirectional", "HostToContainer", "None"];
-        check::one_of(errors, mount.fields(), "mountPropagation", &propagations, &path);
-        if mount.text("mountPropagation") == "Bidirectional" && !privileged {
-            let detail = "Bidirectional mount propagation is available only to privileged containers";
-            errors.push(Error::forbidden(&path.child("mountPropagation"), detail));
-        }
-    }
-    for (index, device) in container.list("volumeDevices").iter().enumerate() {
-        let path = path.child("volumeDevices").index(index);
-        check::required(errors, device.fields(), "devicePath", &path);
-        if check::required(errors, device.fields(), "name", &path) && !volumes.contains(device.text("name")) {
-            errors.push(Error::not_found(&path.child("name"), device.text("name")));
         }
     }
 }

@@ -23,8 +23,13 @@ pub(super) fn probe(errors: &mut Errors, probe: &Map<String, Value>, path: &Path
 }
 
 /// A hook.
-pub(super) fn hook(errors: &mut Errors, hook: &Map<String, Value>, path: &Path) {
+pub(super) fn hook(errors: &mut Errors, hook: &Map<String, Value>, grace_s: i64, path: &Path) {
     handler(errors, hook, &["exec", "httpGet", "tcpSocket", "sleep"], path);
+    let seconds = hook.object("sleep").int("seconds").unwrap_or_default();
+    if hook.has("sleep") && !(0..=grace_s).contains(&seconds) {
+        let detail = format!("must be non-negative and less than terminationGracePeriodSeconds ({grace_s})");
+        errors.push(Error::invalid(&path.child("sleep"), seconds, detail));
+    }
 }
 
 fn handler(errors: &mut Errors, of: &Map<String, Value>, kinds: &[&str], path: &Path) {
@@ -42,7 +47,6 @@ fn handler(errors: &mut Errors, of: &Map<String, Value>, kinds: &[&str], path: &
         "httpGet" => http(errors, action, &path),
         "tcpSocket" => check::port_number_or_name(errors, action.value("port"), &path.child("port")),
         "grpc" => check::port_number(errors, action.int("port").unwrap_or_default(), &path.child("port")),
-        "sleep" => check::at_least(errors, action, "seconds", 0, &path),
         _ => {}
     }
 }

@@ -17,7 +17,12 @@ pub(super) fn requirements(errors: &mut Errors, resources: &Map<String, Value>, 
             let path = path.child(part).key(name);
             container_resource(errors, name, &path);
             not_below_zero(errors, value, &path);
+            whole(errors, name, value, &path);
         }
+    }
+    let has = |test: fn(&str) -> bool| limits.keys().chain(requests.keys()).any(|name| test(name));
+    if has(|name| name.starts_with("hugepages-")) && !has(|name| matches!(name, "cpu" | "memory")) {
+        errors.push(Error::forbidden(path, "HugePages require cpu or memory"));
     }
     within_limits(errors, limits, requests, path);
 }
@@ -72,6 +77,13 @@ pub(crate) fn resource_list(errors: &mut Errors, list: &Map<String, Value>, path
 pub(crate) fn not_below_zero(errors: &mut Errors, value: &Value, path: &Path) {
     if check::quantity(value).is_negative() {
         errors.push(Error::invalid(path, text(value), "must be greater than or equal to 0"));
+    }
+}
+
+/// Resources of others come in whole units.
+fn whole(errors: &mut Errors, name: &str, value: &Value, path: &Path) {
+    if name.contains('/') && !name.starts_with("kubernetes.io/") && check::quantity(value).milli_value() % 1000 != 0 {
+        errors.push(Error::invalid(path, text(value), "must be an integer"));
     }
 }
 

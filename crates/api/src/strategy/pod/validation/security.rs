@@ -13,6 +13,11 @@ pub(super) fn pod(errors: &mut Errors, spec: &Map<String, Value>, path: &Path) {
         let detail = "ShareProcessNamespace and HostPID cannot both be enabled";
         errors.push(Error::invalid(&path.child("shareProcessNamespace"), true, detail));
     }
+    if spec.value("hostUsers").and_then(Value::as_bool) == Some(false) {
+        for field in ["hostNetwork", "hostPID", "hostIPC"].into_iter().filter(|field| spec.flag(field)) {
+            errors.push(Error::forbidden(&path.child(field), "when `hostUsers` is false"));
+        }
+    }
     let path = path.child("securityContext");
     for field in ["runAsUser", "runAsGroup", "fsGroup"] {
         id(errors, context.value(field), &path.child(field));
@@ -22,10 +27,37 @@ pub(super) fn pod(errors: &mut Errors, spec: &Map<String, Value>, path: &Path) {
     }
     check::one_of(errors, context, "fsGroupChangePolicy", &["Always", "OnRootMismatch"], &path);
     check::one_of(errors, context, "supplementalGroupsPolicy", &["Merge", "Strict"], &path);
-    for (index, sysctl) in context.list("sysctls").iter().enumerate() {
-        check::required(errors, sysctl.fields(), "name", &path.child("sysctls").index(index));
-    }
+    sysctls(errors, spec, &path.child("sysctls"));
     profiles(errors, context, &path);
+}
+
+/// Kernel settings: of a namespace that the pod has for itself, each once (upstream: `validateSysctls`).
+fn sysctls(errors: &mut Errors, spec: &Map<String, Value>, path: &Path) {
+    const WORD: &str = "[a-z0-9]([-_a-z0-9]*[a-z0-9])?";
+    let is_word = |word: &str| {
+        let inside = word.bytes().all(|byte| matches!(byte, b'-' | b'_' | b'a'..=b'z' | b'0'..=b'9'));
+        inside && !word.is_empty() && !word.starts_with(['-', '_']) && !word.ends_with(['-', '_'])
+    };
+    let mut seen = std::collections::HashSet::new();
+    for (index, sysctl) in spec.object("securityContext").list("sysctls").iter().enumerate() {
+        let (name, path) = (sysctl.text("name"), path.index(index).child("name"));
+        if name.is_empty() {
+            errors.push(Error::required(&path, ""));
+        } else if name.len() > 253 || !name.split(['.', '/']).all(is_word) {
+            let detail = format!("must have at most 253 characters and match regex ^({WORD}[\\./])*{WORD}$");
+            errors.push(Error::invalid(&path, name, detail));
+        } else if !seen.insert(name.replace('/', ".")) {
+            errors.push(Error::duplicate(&path, name));
+        }
+        let dotted = name.replace('/', ".");
+        let of_ipc = ["kernel.shm", "kernel.msg", "fs.mqueue."].iter().any(|prefix| dotted.starts_with(prefix))
+            || dotted == "kernel.sem";
+        for (shared, is_of) in [("hostNetwork", dotted.starts_with("net.")), ("hostIPC", of_ipc)] {
+            if is_of && spec.flag(shared) {
+                errors.push(Error::invalid(&path, name, format!("may not be specified when '{shared}' is true")));
+            }
+        }
+    }
 }
 
 /// A container's security context.

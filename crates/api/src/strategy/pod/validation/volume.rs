@@ -93,11 +93,43 @@ pub(crate) fn source(errors: &mut Errors, name: &str, source: &Map<String, Value
             check::one_of(errors, source, "pullPolicy", &["Always", "IfNotPresent", "Never"], path);
         }
         "ephemeral" => {
-            if !source.has("volumeClaimTemplate") {
-                errors.push(Error::required(&path.child("volumeClaimTemplate"), ""));
+            let at = path.child("volumeClaimTemplate");
+            if source.has("volumeClaimTemplate") {
+                let spec = source.object("volumeClaimTemplate").object("spec");
+                crate::strategy::volume::claim_spec(errors, spec, &at.child("spec"));
+            } else {
+                errors.push(Error::required(&at, ""));
             }
         }
-        _ => {}
+        other => needed(errors, other, source, path),
+    }
+}
+
+/// What the sources that need a value cannot do without.
+const NEEDED: &[(&str, &[&str])] = &[
+    ("awsElasticBlockStore", &["volumeID"]),
+    ("azureDisk", &["diskName", "diskURI"]),
+    ("azureFile", &["secretName", "shareName"]),
+    ("cephfs", &["monitors"]),
+    ("cinder", &["volumeID"]),
+    ("flexVolume", &["driver"]),
+    ("gcePersistentDisk", &["pdName"]),
+    ("gitRepo", &["repository"]),
+    ("glusterfs", &["endpoints", "path"]),
+    ("photonPersistentDisk", &["pdID"]),
+    ("portworxVolume", &["volumeID"]),
+    ("quobyte", &["registry", "volume"]),
+    ("rbd", &["monitors", "image"]),
+    ("scaleIO", &["gateway", "system", "volumeName"]),
+    ("vsphereVolume", &["volumePath"]),
+];
+
+fn needed(errors: &mut Errors, name: &str, source: &Map<String, Value>, path: &Path) {
+    let fields = NEEDED.iter().find(|(kind, _)| *kind == name).map(|(_, fields)| *fields).unwrap_or_default();
+    for field in fields {
+        if source.text(field).is_empty() && source.list(field).is_empty() {
+            errors.push(Error::required(&path.child(field), ""));
+        }
     }
 }
 
@@ -177,6 +209,15 @@ fn projection(errors: &mut Errors, kind: &str, part: &Map<String, Value>, path: 
         }
         "clusterTrustBundle" => {
             check::required(errors, part, "path", path);
+            match (part.has("name"), part.has("signerName")) {
+                (true, true) => errors.push(Error::invalid_whole(path, "only one of name and signerName may be used")),
+                (false, false) => errors.push(Error::required(path, "either name or signerName must be specified")),
+                _ => {}
+            }
+        }
+        "podCertificate" => {
+            check::required(errors, part, "signerName", path);
+            check::required(errors, part, "keyType", path);
         }
         _ => {}
     }

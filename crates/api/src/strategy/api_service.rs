@@ -1,0 +1,103 @@
+//! API services (upstream: kube-aggregator/pkg/apis/apiregistration/v1/defaults.go and validation/validation.go).
+
+use apimachinery::Object;
+use apimachinery::field::{self, Error, Path};
+use serde_json::{Map, Value};
+
+use crate::check::{self, Errors, names};
+use crate::json::{Read, Write};
+use crate::resource::{Generation, Strategy};
+
+/// The strategy of API services.
+pub(crate) struct ApiService;
+
+impl Strategy for ApiService {
+    fn default(&self, object: &mut Object) {
+        if let Some(service) = object.object_at("spec").and_then(|spec| spec.object_at("service")) {
+            service.default_to("port", 443);
+        }
+    }
+
+    fn validate(&self, object: &Object) -> Vec<field::Error> {
+        let mut errors = Errors::new();
+        let (spec, path) = (object.object("spec"), Path::new("spec"));
+        let required = format!("{}.{}", spec.text("version"), spec.text("group"));
+        if object.name() != required {
+            let detail = format!("must be `spec.version+\".\"+spec.group`: {required:?}");
+            errors.push(Error::invalid(&Path::new("metadata").child("name"), object.name(), detail));
+        }
+        if !spec.text("group").is_empty() {
+            check::named(&mut errors, names::dns1123_subdomain, spec.text("group"), &path.child("group"));
+        }
+        check::named(&mut errors, names::dns1035_label, spec.text("version"), &path.child("version"));
+        priorities(&mut errors, spec, &path);
+        backend(&mut errors, spec, &path);
+        errors
+    }
+
+    fn generation(&self) -> Generation {
+        Generation::Never
+    }
+}
+
+fn priorities(errors: &mut Errors, spec: &Map<String, Value>, path: &Path) {
+    for (field, most) in [("groupPriorityMinimum", 20_000), ("versionPriority", 1000)] {
+        let priority = spec.int(field).unwrap_or_default();
+        if priority <= 0 || priority > most {
+            let detail = format!("must be positive and less than {most}");
+            errors.push(Error::invalid(&path.child(field), priority, detail));
+        }
+    }
+}
+
+/// A group is served by this server, or by a service that proves who it is.
+fn backend(errors: &mut Errors, spec: &Map<String, Value>, path: &Path) {
+    if !spec.has("service") {
+        if !spec.text("caBundle").is_empty() {
+            let detail = "local APIServices may not have a caBundle";
+            errors.push(Error::invalid_whole(&path.child("caBundle"), detail));
+        }
+        if spec.flag("insecureSkipTLSVerify") {
+            let detail = "local APIServices may not have insecureSkipTLSVerify";
+            errors.push(Error::invalid(&path.child("insecureSkipTLSVerify"), true, detail));
+        }
+        return;
+    }
+    let (service, at) = (spec.object("service"), path.child("service"));
+    for field in ["namespace", "name"] {
+        check::required(errors, service, field, &at);
+    }
+    check::port_number(errors, service.int("port").unwrap_or_default(), &at.child("port"));
+    if spec.flag("insecureSkipTLSVerify") && !spec.text("caBundle").is_empty() {
+        let detail = "may not be true if caBundle is present";
+        errors.push(Error::invalid(&path.child("insecureSkipTLSVerify"), true, detail));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn names_follow_from_group_and_version() {
+        let lines = |name: &str, spec: Value| {
+            let mut object = Object::from_value(json!({"metadata": {"name": name}, "spec": spec})).expect("an object");
+            ApiService.default(&mut object);
+            ApiService.validate(&object).iter().map(|error| format!("{error}\n")).collect::<String>()
+        };
+        let right = json!({"group": "metrics.k8s.io", "version": "v1", "groupPriorityMinimum": 100, "versionPriority": 10,
+            "service": {"namespace": "kube-system", "name": "metrics"}, "insecureSkipTLSVerify": true});
+        assert_eq!(lines("v1.metrics.k8s.io", right), "");
+        expect_test::expect![[r#"
+            metadata.name: Invalid value: "a": must be `spec.version+"."+spec.group`: "v1.b"
+            spec.groupPriorityMinimum: Invalid value: 0: must be positive and less than 20000
+            spec.versionPriority: Invalid value: 1001: must be positive and less than 1000
+            spec.insecureSkipTLSVerify: Invalid value: true: local APIServices may not have insecureSkipTLSVerify
+        "#]]
+        .assert_eq(&lines(
+            "a",
+            json!({"group": "b", "version": "v1", "versionPriority": 1001, "insecureSkipTLSVerify": true}),
+        ));
+    }
+}

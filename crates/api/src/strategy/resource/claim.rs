@@ -1,0 +1,100 @@
+//! Resource claims and their templates.
+
+use apimachinery::Object;
+use apimachinery::field::{self, Error, Path};
+
+use super::request;
+use crate::check::{self, Errors};
+use crate::json::{Read, Write};
+use crate::resource::{Generation, Strategy};
+
+/// As many consumers a claim may have.
+const MAX_CONSUMERS: usize = 256;
+
+/// The strategy of resource claims.
+pub(crate) struct ResourceClaim;
+
+impl Strategy for ResourceClaim {
+    fn default(&self, object: &mut Object) {
+        if let Some(spec) = object.object_at("spec") {
+            request::default_claim(spec);
+        }
+    }
+
+    fn validate(&self, object: &Object) -> Vec<field::Error> {
+        let mut errors = Errors::new();
+        request::claim(&mut errors, object.object("spec"), &Path::new("spec"));
+        errors
+    }
+
+    fn validate_update(&self, object: &Object, old: &Object) -> Vec<field::Error> {
+        let mut errors = Errors::new();
+        check::immutable(&mut errors, object.value("spec"), old.value("spec"), &Path::new("spec"));
+        errors
+    }
+
+    /// Who uses a claim has it; an allocation stays until nobody does.
+    fn validate_status_update(&self, object: &Object, old: &Object) -> Vec<field::Error> {
+        let mut errors = Errors::new();
+        let (new, old, path) = (object.object("status"), old.object("status"), Path::new("status"));
+        let consumers = new.list("reservedFor");
+        if consumers.len() > MAX_CONSUMERS {
+            errors.push(Error::too_many(&path.child("reservedFor"), consumers.len(), MAX_CONSUMERS));
+        }
+        for (index, consumer) in consumers.iter().enumerate() {
+            let path = path.child("reservedFor").index(index);
+            for field in ["resource", "name", "uid"] {
+                check::required(&mut errors, consumer.fields(), field, &path);
+            }
+            if consumers[..index].iter().any(|other| other.text("uid") == consumer.text("uid")) {
+                errors.push(Error::duplicate(&path.child("uid"), consumer.text("uid")));
+            }
+        }
+        if !consumers.is_empty() && !new.has("allocation") {
+            let detail = "may not be specified when `allocated` is not set";
+            errors.push(Error::forbidden(&path.child("reservedFor"), detail));
+        }
+        let adds = consumers.iter().any(|consumer| !old.list("reservedFor").contains(consumer));
+        if object.is_deleting() && adds {
+            let detail = "new entries may not be added while `deletionTimestamp` or `deletionRequested` are set";
+            errors.push(Error::forbidden(&path.child("reservedFor"), detail));
+        }
+        if old.has("allocation") && new.has("allocation") {
+            let (new, old) = (new.value("allocation"), old.value("allocation"));
+            check::immutable(&mut errors, new, old, &path.child("allocation"));
+        }
+        errors
+    }
+
+    fn generation(&self) -> Generation {
+        Generation::Never
+    }
+}
+
+/// The strategy of templates of claims.
+pub(crate) struct ResourceClaimTemplate;
+
+impl Strategy for ResourceClaimTemplate {
+    fn default(&self, object: &mut Object) {
+        if let Some(spec) = object.object_at("spec").and_then(|template| template.object_at("spec")) {
+            request::default_claim(spec);
+        }
+    }
+
+    fn validate(&self, object: &Object) -> Vec<field::Error> {
+        let mut errors = Errors::new();
+        let path = Path::new("spec").child("spec");
+        request::claim(&mut errors, object.object("spec").object("spec"), &path);
+        errors
+    }
+
+    fn validate_update(&self, object: &Object, old: &Object) -> Vec<field::Error> {
+        let mut errors = Errors::new();
+        check::immutable(&mut errors, object.value("spec"), old.value("spec"), &Path::new("spec"));
+        errors
+    }
+
+    fn generation(&self) -> Generation {
+        Generation::Never
+    }
+}

@@ -1,0 +1,221 @@
+//! Requests, constraints and configurations of devices: what claims, their templates and classes share.
+
+use std::collections::HashSet;
+
+use apimachinery::field::{Error, Path};
+use serde_json::{Map, Value};
+
+use crate::check::{self, Errors, names};
+use crate::json::{Read, Write};
+
+/// As many requests, constraints, configurations, tolerations... a claim may have.
+const MAX_ITEMS: usize = 32;
+const MAX_ALTERNATIVES: usize = 8;
+const MAX_EXPRESSION: usize = 10 * 1024;
+const MAX_PARAMETERS: usize = 10 * 1024;
+
+/// The defaults of a claim's spec (upstream: `SetDefaults_ExactDeviceRequest`, `SetDefaults_DeviceSubRequest`).
+pub(super) fn default_claim(spec: &mut Map<String, Value>) {
+    let Some(devices) = spec.object_at("devices") else { return };
+    for request in devices.items_mut("requests") {
+        if let Some(exactly) = request.object_at("exactly") {
+            default_request(exactly);
+        }
+        request.items_mut("firstAvailable").for_each(default_request);
+    }
+}
+
+fn default_request(request: &mut Map<String, Value>) {
+    request.default_text("allocationMode", "ExactCount");
+    if request.text("allocationMode") == "ExactCount" {
+        request.default_int("count", 1);
+    }
+    request.items_mut("tolerations").for_each(|toleration| toleration.default_text("operator", "Equal"));
+}
+
+/// Rules of a claim's spec.
+pub(super) fn claim(errors: &mut Errors, spec: &Map<String, Value>, path: &Path) {
+    let (devices, path) = (spec.object("devices"), path.child("devices"));
+    for list in ["requests", "constraints", "config"] {
+        if devices.list(list).len() > MAX_ITEMS {
+            errors.push(Error::too_many(&path.child(list), devices.list(list).len(), MAX_ITEMS));
+        }
+    }
+    let mut known = HashSet::new();
+    for (index, one) in devices.list("requests").iter().enumerate() {
+        request(errors, one, &mut known, &path.child("requests").index(index));
+    }
+    for (index, constraint) in devices.list("constraints").iter().enumerate() {
+        let path = path.child("constraints").index(index);
+        references(errors, constraint, &known, &path);
+        match (constraint.text("matchAttribute"), constraint.text("distinctAttribute")) {
+            ("", "") => errors.push(Error::required(&path.child("matchAttribute"), "")),
+            ("", name) => qualified(errors, name, true, &path.child("distinctAttribute")),
+            (name, _) => qualified(errors, name, true, &path.child("matchAttribute")),
+        }
+    }
+    for (index, one) in devices.list("config").iter().enumerate() {
+        let path = path.child("config").index(index);
+        references(errors, one, &known, &path);
+        configuration(errors, one, &path);
+    }
+}
+
+fn request(errors: &mut Errors, request: &Value, known: &mut HashSet<String>, path: &Path) {
+    let name = request.text("name");
+    if check::required(errors, request.fields(), "name", path) {
+        check::named(errors, names::dns1123_label, name, &path.child("name"));
+        if !known.insert(name.to_owned()) {
+            errors.push(Error::duplicate(&path.child("name"), name));
+        }
+    }
+    let alternatives = request.list("firstAvailable");
+    match (request.has("exactly"), alternatives.is_empty()) {
+        (false, true) => {
+            let detail = "exactly one of `exactly` or `firstAvailable` is required";
+            errors.push(Error::required(path, detail));
+        }
+        (true, false) => {
+            let detail = "exactly one of `exactly` or `firstAvailable` is required, but multiple fields are set";
+            errors.push(Error::invalid_whole(path, detail));
+        }
+        (true, true) => exact(errors, request.object("exactly"), &path.child("exactly")),
+        (false, false) => {
+            let path = path.child("firstAvailable");
+            if alternatives.len() > MAX_ALTERNATIVES {
+                errors.push(Error::too_many(&path, alternatives.len(), MAX_ALTERNATIVES));
+            }
+            for (index, one) in alternatives.iter().enumerate() {
+                let path = path.index(index);
+                check::required_name(errors, names::dns1123_label, one.fields(), "name", &path);
+                if !known.insert(format!("{name}/{}", one.text("name"))) {
+                    errors.push(Error::duplicate(&path.child("name"), one.text("name")));
+                }
+                exact(errors, one.fields(), &path);
+            }
+        }
+    }
+}
+
+fn exact(errors: &mut Errors, request: &Map<String, Value>, path: &Path) {
+    check::required_name(errors, names::dns1123_subdomain, request, "deviceClassName", path);
+    selectors(errors, request.list("selectors"), &path.child("selectors"));
+    let count = request.int("count").unwrap_or_default();
+    match request.text("allocationMode") {
+        "All" if count != 0 => {
+            let detail = "must not be specified when allocationMode is 'All'";
+            errors.push(Error::invalid(&path.child("count"), count, detail));
+        }
+        "ExactCount" if count <= 0 => {
+            errors.push(Error::invalid(&path.child("count"), count, "must be greater than zero"));
+        }
+        "All" | "ExactCount" => {}
+        other => {
+            let modes = ["All", "ExactCount"];
+            errors.push(Error::not_supported(&path.child("allocationMode"), other, &modes));
+        }
+    }
+    for (index, toleration) in request.list("tolerations").iter().enumerate() {
+        self::toleration(errors, toleration, &path.child("tolerations").index(index));
+    }
+}
+
+fn toleration(errors: &mut Errors, toleration: &Value, path: &Path) {
+    let (key, operator) = (toleration.text("key"), toleration.text("operator"));
+    if key.is_empty() && operator != "Exists" {
+        errors.push(Error::invalid(&path.child("operator"), operator, "must be Exists when `key` is empty"));
+    } else if !key.is_empty() {
+        check::named(errors, names::qualified_name, key, &path.child("key"));
+    }
+    check::required_one_of(errors, toleration.fields(), "operator", &["Equal", "Exists"], path);
+    if operator == "Exists" && !toleration.text("value").is_empty() {
+        let detail = "must be empty when `operator` is 'Exists'";
+        errors.push(Error::invalid(&path.child("value"), toleration.text("value"), detail));
+    }
+    let effects = ["NoExecute", "NoSchedule", "None"];
+    check::one_of(errors, toleration.fields(), "effect", &effects, path);
+}
+
+/// CEL selectors of devices; that they compile is seen where they are run.
+pub(super) fn selectors(errors: &mut Errors, selectors: &[Value], path: &Path) {
+    if selectors.len() > MAX_ITEMS {
+        errors.push(Error::too_many(path, selectors.len(), MAX_ITEMS));
+    }
+    for (index, selector) in selectors.iter().enumerate() {
+        let path = path.index(index).child("cel");
+        if !selector.has("cel") {
+            errors.push(Error::required(&path, ""));
+            continue;
+        }
+        let expression = selector.object("cel").text("expression");
+        if expression.is_empty() {
+            errors.push(Error::required(&path.child("expression"), ""));
+        } else if expression.len() > MAX_EXPRESSION {
+            errors.push(Error::too_long(&path.child("expression"), MAX_EXPRESSION));
+        }
+    }
+}
+
+/// What a driver is told.
+pub(super) fn configuration(errors: &mut Errors, config: &Value, path: &Path) {
+    let path = path.child("opaque");
+    if !config.has("opaque") {
+        errors.push(Error::required(&path, ""));
+        return;
+    }
+    let opaque = config.object("opaque");
+    driver(errors, opaque, "driver", &path);
+    let path = path.child("parameters");
+    match opaque.value("parameters") {
+        None => errors.push(Error::required(&path, "")),
+        Some(parameters) if parameters.to_string().len() > MAX_PARAMETERS => {
+            errors.push(Error::too_long(&path, MAX_PARAMETERS));
+        }
+        Some(Value::Object(_)) => {}
+        Some(_) => errors.push(Error::invalid(&path, "<value omitted>", "must be a valid JSON object")),
+    }
+}
+
+/// A driver's name: short and a subdomain.
+pub(super) fn driver(errors: &mut Errors, of: &Map<String, Value>, field: &str, path: &Path) {
+    if check::required(errors, of, field, path) {
+        let (name, path) = (of.text(field), path.child(field));
+        if name.len() > 63 {
+            errors.push(Error::too_long(&path, 63));
+        }
+        check::named(errors, names::dns1123_subdomain, name, &path);
+    }
+}
+
+fn references(errors: &mut Errors, of: &Value, known: &HashSet<String>, path: &Path) {
+    let mut seen = HashSet::new();
+    for (index, name) in of.texts("requests").enumerate() {
+        let path = path.child("requests").index(index);
+        if !seen.insert(name) {
+            errors.push(Error::duplicate(&path, name));
+        }
+        if !known.contains(name) {
+            let detail = "must be the name of a request in the claim or the name of a request and a subrequest \
+                separated by '/'";
+            errors.push(Error::invalid(&path, name, detail));
+        }
+    }
+}
+
+/// A C identifier, maybe within a domain.
+pub(super) fn qualified(errors: &mut Errors, name: &str, needs_domain: bool, path: &Path) {
+    let (domain, identifier) = name.split_once('/').map_or(("", name), |(domain, identifier)| (domain, identifier));
+    if name.contains('/') {
+        check::named(errors, names::dns1123_subdomain, domain, path);
+    } else if needs_domain {
+        errors.push(Error::invalid(path, name, "must include a domain"));
+    }
+    if identifier.is_empty() {
+        errors.push(Error::required(path, "the name must not be empty"));
+    } else {
+        check::named(errors, names::c_identifier, identifier, path);
+        if identifier.len() > 32 {
+            errors.push(Error::too_long(path, 32));
+        }
+    }
+}

@@ -1,0 +1,108 @@
+//! Tables of wrong claims, classes and slices.
+
+use apimachinery::Object;
+use expect_test::{Expect, expect};
+use serde_json::{Value, json};
+
+use super::*;
+use crate::resource::Strategy;
+
+fn object(spec: Value) -> Object {
+    Object::from_value(json!({"metadata": {"name": "mine"}, "spec": spec})).expect("an object")
+}
+
+fn check(strategy: &dyn Strategy, spec: Value, expected: &Expect) {
+    let mut object = object(spec);
+    strategy.default(&mut object);
+    expected.assert_eq(&strategy.validate(&object).iter().map(|error| format!("{error}\n")).collect::<String>());
+}
+
+#[test]
+fn claims_are_checked() {
+    let gpu = json!({"deviceClassName": "gpu"});
+    check(
+        &ResourceClaim,
+        json!({"devices": {
+            "requests": [{"name": "a", "exactly": gpu.clone()}, {"name": "b", "firstAvailable": [{"name": "big", "deviceClassName": "gpu"}]}],
+            "constraints": [{"requests": ["a", "b/big"], "matchAttribute": "example.com/model"}],
+            "config": [{"opaque": {"driver": "gpu.example.com", "parameters": {"x": 1}}}],
+        }}),
+        &expect![[""]],
+    );
+    check(
+        &ResourceClaim,
+        json!({"devices": {
+            "requests": [
+                {"name": "a"},
+                {"name": "a", "exactly": {"allocationMode": "All", "count": 2, "selectors": [{}]}},
+                {"name": "c", "exactly": gpu.clone(), "firstAvailable": [{}]},
+            ],
+            "constraints": [{"requests": ["x"], "matchAttribute": "model"}],
+            "config": [{"opaque": {"parameters": 1}}],
+        }}),
+        &expect![[r#"
+            spec.devices.requests[0]: Required value: exactly one of `exactly` or `firstAvailable` is required
+            spec.devices.requests[1].name: Duplicate value: "a"
+            spec.devices.requests[1].exactly.deviceClassName: Required value
+            spec.devices.requests[1].exactly.selectors[0].cel: Required value
+            spec.devices.requests[1].exactly.count: Invalid value: 2: must not be specified when allocationMode is 'All'
+            spec.devices.requests[2]: Invalid value: exactly one of `exactly` or `firstAvailable` is required, but multiple fields are set
+            spec.devices.constraints[0].requests[0]: Invalid value: "x": must be the name of a request in the claim or the name of a request and a subrequest separated by '/'
+            spec.devices.constraints[0].matchAttribute: Invalid value: "model": must include a domain
+            spec.devices.config[0].opaque.driver: Required value
+            spec.devices.config[0].opaque.parameters: Invalid value: "<value omitted>": must be a valid JSON object
+        "#]],
+    );
+}
+
+#[test]
+fn an_allocation_stays_and_is_there_for_consumers() {
+    let with = |status: Value| {
+        let mut claim = object(json!({}));
+        claim.0.insert("status".into(), status);
+        claim
+    };
+    let pod = json!({"resource": "pods", "name": "web", "uid": "u"});
+    let lines = |new: Value, old: Value| {
+        let errors = ResourceClaim.validate_status_update(&with(new), &with(old));
+        errors.iter().map(|error| format!("{error}\n")).collect::<String>()
+    };
+    assert_eq!(lines(json!({"allocation": {}, "reservedFor": [pod.clone()]}), json!({"allocation": {}})), "");
+    assert_eq!(
+        lines(json!({"reservedFor": [pod]}), json!({})),
+        "status.reservedFor: Forbidden: may not be specified when `allocated` is not set\n"
+    );
+    assert!(lines(json!({"allocation": {"a": 1}}), json!({"allocation": {}})).contains("field is immutable"));
+}
+
+#[test]
+fn slices_are_checked() {
+    let pool = json!({"name": "node-1", "resourceSliceCount": 1, "generation": 1});
+    check(
+        &ResourceSlice,
+        json!({
+            "driver": "gpu.example.com", "pool": pool, "nodeName": "node-1",
+            "devices": [{"name": "gpu-0", "attributes": {"model": {"string": "x"}}, "capacity": {"memory": {"value": "8Gi"}}, "taints": [{"key": "a"}]}],
+        }),
+        &expect![[""]],
+    );
+    check(
+        &ResourceSlice,
+        json!({
+            "pool": {"name": ""}, "allNodes": true, "nodeName": "a",
+            "devices": [{"name": "A"}, {"name": "A", "attributes": {"a-b": {}}, "capacity": {"m": {"value": "-1"}}}],
+        }),
+        &expect![[r#"
+            spec.driver: Required value
+            spec.pool.name: Required value
+            spec.pool.resourceSliceCount: Invalid value: 0: must be greater than zero
+            spec: Invalid value: "{nodeName, allNodes}": exactly one of `nodeName`, `nodeSelector`, `allNodes`, `perDeviceNodeSelection` is required, but multiple fields are set
+            spec.devices[0].name: Invalid value: "A": a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start and end with an alphanumeric character (e.g. 'my-name',  or '123-abc', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?')
+            spec.devices[1].name: Invalid value: "A": a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start and end with an alphanumeric character (e.g. 'my-name',  or '123-abc', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?')
+            spec.devices[1].attributes[a-b]: Invalid value: "a-b": a valid C identifier must start with alphabetic character or '_', followed by a string of alphanumeric characters or '_' (e.g. 'my_name',  or 'MY_NAME',  or 'MyName', regex used for validation is '[A-Za-z_][A-Za-z0-9_]*')
+            spec.devices[1].attributes[a-b]: Required value: exactly one value must be specified
+            spec.devices[1].capacity[m].value: Invalid value: "-1": must be greater than or equal to 0
+            spec.devices[1].name: Duplicate value: "A"
+        "#]],
+    );
+}

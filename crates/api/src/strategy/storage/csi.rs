@@ -1,0 +1,175 @@
+//! CSI drivers, the nodes they run on, and the room they have.
+
+use std::collections::HashSet;
+
+use apimachinery::Object;
+use apimachinery::field::{self, Error, Path};
+use serde_json::Value;
+
+use super::super::pod::not_below_zero;
+use super::driver_name;
+use crate::check::{self, Errors, names};
+use crate::json::{Read, Write};
+use crate::resource::{Generation, Strategy};
+
+/// The strategy of CSI drivers.
+pub(crate) struct CsiDriver;
+
+impl Strategy for CsiDriver {
+    fn default(&self, object: &mut Object) {
+        let Some(spec) = object.object_made("spec") else { return };
+        spec.default_to("attachRequired", true);
+        spec.default_to("podInfoOnMount", false);
+        spec.default_to("storageCapacity", false);
+        spec.default_to("fsGroupPolicy", "ReadWriteOnceWithFSType");
+        if spec.list("volumeLifecycleModes").is_empty() {
+            spec.insert("volumeLifecycleModes".into(), vec!["Persistent"].into());
+        }
+        spec.default_to("requiresRepublish", false);
+        spec.default_to("seLinuxMount", false);
+    }
+
+    fn validate(&self, object: &Object) -> Vec<field::Error> {
+        let mut errors = Errors::new();
+        let (spec, path) = (object.object("spec"), Path::new("spec"));
+        driver_name(&mut errors, object.name(), &Path::new("metadata").child("name"));
+        for field in ["attachRequired", "podInfoOnMount", "storageCapacity", "seLinuxMount"] {
+            if !spec.has(field) {
+                errors.push(Error::required(&path.child(field), ""));
+            }
+        }
+        let policies = ["ReadWriteOnceWithFSType", "File", "None"];
+        check::one_of(&mut errors, spec, "fsGroupPolicy", &policies, &path);
+        for mode in spec.texts("volumeLifecycleModes").filter(|mode| !matches!(*mode, "Ephemeral" | "Persistent")) {
+            let path = path.child("volumeLifecycleModes");
+            errors.push(Error::not_supported(&path, mode, &["Ephemeral", "Persistent"]));
+        }
+        token_requests(&mut errors, spec.list("tokenRequests"), &path.child("tokenRequests"));
+        let period = spec.int("nodeAllocatableUpdatePeriodSeconds");
+        if let Some(seconds) = period.filter(|seconds| *seconds < 10) {
+            let path = path.child("nodeAllocatableUpdatePeriodSeconds");
+            errors.push(Error::invalid(&path, seconds, "must be greater than or equal to 10 seconds"));
+        }
+        errors
+    }
+
+    fn validate_update(&self, object: &Object, old: &Object) -> Vec<field::Error> {
+        let mut errors = Errors::new();
+        let (new, old, path) = (object.object("spec"), old.object("spec"), Path::new("spec"));
+        // Upstream spells the first path so.
+        for (field, spelled) in
+            [("attachRequired", "attachedRequired"), ("volumeLifecycleModes", "volumeLifecycleModes")]
+        {
+            check::immutable(&mut errors, new.value(field), old.value(field), &path.child(spelled));
+        }
+        errors
+    }
+}
+
+fn token_requests(errors: &mut Errors, requests: &[Value], path: &Path) {
+    const SHORTEST: i64 = 600;
+    const LONGEST: i64 = 1 << 32;
+    let mut seen = HashSet::new();
+    for (index, request) in requests.iter().enumerate() {
+        let path = path.index(index);
+        let audience = request.text("audience");
+        if !seen.insert(audience) {
+            errors.push(Error::duplicate(&path.child("audience"), audience));
+        }
+        let at = path.child("expirationSeconds");
+        match request.int("expirationSeconds") {
+            Some(seconds) if seconds < SHORTEST => {
+                errors.push(Error::invalid(&at, seconds, "may not specify a duration less than 10 minutes"));
+            }
+            Some(seconds) if seconds > LONGEST => {
+                errors.push(Error::invalid(&at, seconds, "may not specify a duration larger than 2^32 seconds"));
+            }
+            _ => {}
+        }
+    }
+}
+
+/// The strategy of `CSINode`.
+pub(crate) struct CsiNode;
+
+impl Strategy for CsiNode {
+    fn validate(&self, object: &Object) -> Vec<field::Error> {
+        let mut errors = Errors::new();
+        let path = Path::new("spec").child("drivers");
+        let mut seen = HashSet::new();
+        for (index, driver) in object.object("spec").list("drivers").iter().enumerate() {
+            let path = path.index(index);
+            driver_name(&mut errors, driver.text("name"), &path.child("name"));
+            if !seen.insert(driver.text("name")) {
+                errors.push(Error::duplicate(&path.child("name"), driver.text("name")));
+            }
+            let node = driver.text("nodeID");
+            if check::required(&mut errors, driver.fields(), "nodeID", &path) && node.len() > 192 {
+                let detail = "must be 192 characters or less";
+                errors.push(Error::invalid(&path.child("nodeID"), node, detail));
+            }
+            let allocatable = driver.object("allocatable");
+            check::not_negative(&mut errors, allocatable, "count", &path.child("allocatable"));
+            let mut keys = HashSet::new();
+            for key in driver.texts("topologyKeys") {
+                let path = path.child("topologyKeys");
+                if key.is_empty() {
+                    errors.push(Error::required(&path, ""));
+                } else if !keys.insert(key) {
+                    errors.push(Error::duplicate(&path, key));
+                }
+                check::named(&mut errors, names::qualified_name, key, &path);
+            }
+        }
+        errors
+    }
+
+    /// A driver that stays, stays as it is; it may learn how much it can attach.
+    fn validate_update(&self, object: &Object, old: &Object) -> Vec<field::Error> {
+        let mut errors = Errors::new();
+        let fixed = |driver: &Value| (driver.value("nodeID").cloned(), driver.value("topologyKeys").cloned());
+        for (index, driver) in object.object("spec").list("drivers").iter().enumerate() {
+            let name = driver.text("name");
+            let before = old.object("spec").list("drivers").iter().find(|before| before.text("name") == name);
+            if before.is_some_and(|before| fixed(before) != fixed(driver)) {
+                let path = Path::new("spec").child("drivers").index(index);
+                errors.push(Error::invalid(&path, driver.clone(), check::IMMUTABLE));
+            }
+        }
+        errors
+    }
+
+    fn generation(&self) -> Generation {
+        Generation::Never
+    }
+}
+
+/// The strategy of storage capacities.
+pub(crate) struct CsiStorageCapacity;
+
+impl Strategy for CsiStorageCapacity {
+    fn validate(&self, object: &Object) -> Vec<field::Error> {
+        let mut errors = Errors::new();
+        let class = object.text("storageClassName");
+        check::named(&mut errors, names::dns1123_subdomain, class, &Path::new("storageClassName"));
+        for field in ["capacity", "maximumVolumeSize"] {
+            if let Some(value) = object.value(field) {
+                not_below_zero(&mut errors, value, &Path::new(field));
+            }
+        }
+        check::label_selector(&mut errors, &object.0, "nodeTopology", &Path::default());
+        errors
+    }
+
+    fn validate_update(&self, object: &Object, old: &Object) -> Vec<field::Error> {
+        let mut errors = Errors::new();
+        for field in ["nodeTopology", "storageClassName"] {
+            check::immutable(&mut errors, object.value(field), old.value(field), &Path::new(field));
+        }
+        errors
+    }
+
+    fn generation(&self) -> Generation {
+        Generation::Never
+    }
+}

@@ -1,0 +1,170 @@
+//! Who may approve and sign certificates, and which nobody gets
+//! (upstream: plugin/pkg/admission/certificates/{approval,signing,subjectrestriction,ctbattest}).
+
+use apimachinery::{Object, StatusError};
+use async_trait::async_trait;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use serde_json::Value;
+use x509_parser::certification_request::X509CertificationRequest;
+use x509_parser::pem::Pem;
+use x509_parser::prelude::FromDer;
+
+use super::{Operation, Plugin, Request};
+use crate::authorizer::{Attributes, Decision};
+
+const GROUP: &str = "certificates.k8s.io";
+const API_CLIENT: &str = "kubernetes.io/kube-apiserver-client";
+const PRIVILEGED_GROUP: &str = "system:masters";
+
+/// Whoever approves must be allowed to approve for the signer.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct CertificateApproval;
+
+/// Whoever signs must be allowed to sign for the signer.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct CertificateSigning;
+
+/// Nobody becomes an administrator by a certificate.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct CertificateSubjectRestriction;
+
+/// Whoever publishes a signer's trust bundle must be allowed to attest for the signer.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct ClusterTrustBundleAttest;
+
+/// Whether the user may do this for the signer, or for all signers of its domain
+/// (upstream: pkg/certauthorization `IsAuthorizedForSignerName`).
+async fn may(request: &Request<'_>, verb: &str, signer: &str) -> bool {
+    let domain = signer.split('/').next().unwrap_or_default();
+    for name in [signer, &format!("{domain}/*")] {
+        let asked = Attributes {
+            user: &request.cx.user,
+            verb,
+            group: GROUP,
+            version: "*",
+            resource: "signers",
+            subresource: "",
+            namespace: "",
+            name,
+            is_resource: true,
+            path: "",
+            selectors: None,
+        };
+        if request.cx.server.authorizer.judge(&asked).await.decision == Decision::Allow {
+            return true;
+        }
+    }
+    false
+}
+
+fn signer_of(object: Option<&Object>) -> &str {
+    object.and_then(|object| object.str_at(&["spec", "signerName"])).unwrap_or_default()
+}
+
+fn is_request(request: &Request<'_>, operation: Operation, subresource: &str) -> bool {
+    request.operation == operation
+        && request.row.gvk.group == GROUP
+        && request.row.gvk.kind == "CertificateSigningRequest"
+        && request.subresource == subresource
+}
+
+#[async_trait]
+impl Plugin for CertificateApproval {
+    fn name(&self) -> &'static str {
+        "CertificateApproval"
+    }
+
+    async fn validate(&self, request: &Request<'_>) -> Result<(), StatusError> {
+        if !is_request(request, Operation::Update, "approval") {
+            return Ok(());
+        }
+        // The old object counts: the request's own spec is not stored.
+        let signer = signer_of(request.old.as_ref());
+        if may(request, "approve", signer).await {
+            return Ok(());
+        }
+        Err(request.forbidden(format!("user not permitted to approve requests with signerName {signer:?}")))
+    }
+}
+
+#[async_trait]
+impl Plugin for CertificateSigning {
+    fn name(&self) -> &'static str {
+        "CertificateSigning"
+    }
+
+    async fn validate(&self, request: &Request<'_>) -> Result<(), StatusError> {
+        if !is_request(request, Operation::Update, "status") {
+            return Ok(());
+        }
+        let field = |object: &Option<Object>, name: &str| -> Value {
+            object.as_ref().and_then(|object| object.at(&["status", name])).cloned().unwrap_or_default()
+        };
+        let same = |name| field(&request.object, name) == field(&request.old, name);
+        if same("certificate") && same("conditions") {
+            return Ok(());
+        }
+        let signer = signer_of(request.old.as_ref());
+        if may(request, "sign", signer).await {
+            return Ok(());
+        }
+        Err(request.forbidden(format!("user not permitted to sign requests with signerName {signer:?}")))
+    }
+}
+
+#[async_trait]
+impl Plugin for CertificateSubjectRestriction {
+    fn name(&self) -> &'static str {
+        "CertificateSubjectRestriction"
+    }
+
+    async fn validate(&self, request: &Request<'_>) -> Result<(), StatusError> {
+        if !is_request(request, Operation::Create, "") || signer_of(request.object.as_ref()) != API_CLIENT {
+            return Ok(());
+        }
+        let text = request.object.as_ref().and_then(|object| object.str_at(&["spec", "request"])).unwrap_or_default();
+        let Some(organizations) = organizations(text) else {
+            return Err(request.forbidden("unable to parse the certificate signing request"));
+        };
+        if organizations.iter().any(|organization| organization == PRIVILEGED_GROUP) {
+            return Err(
+                request.forbidden(format!("use of {API_CLIENT} signer with {PRIVILEGED_GROUP} group is not allowed"))
+            );
+        }
+        Ok(())
+    }
+}
+
+/// The organizations that a request in base64 of PEM asks for.
+fn organizations(request: &str) -> Option<Vec<String>> {
+    let pem = BASE64.decode(request).ok()?;
+    let pem = Pem::iter_from_buffer(&pem).flatten().find(|block| block.label == "CERTIFICATE REQUEST")?;
+    let (_, parsed) = X509CertificationRequest::from_der(&pem.contents).ok()?;
+    let subject = &parsed.certification_request_info.subject;
+    Some(subject.iter_organization().filter_map(|name| name.as_str().ok()).map(str::to_owned).collect())
+}
+
+#[async_trait]
+impl Plugin for ClusterTrustBundleAttest {
+    fn name(&self) -> &'static str {
+        "ClusterTrustBundleAttest"
+    }
+
+    async fn validate(&self, request: &Request<'_>) -> Result<(), StatusError> {
+        let writes = matches!(request.operation, Operation::Create | Operation::Update);
+        if !writes || !request.is_main(GROUP, "ClusterTrustBundle") {
+            return Ok(());
+        }
+        // Changing only who owns it is not attesting.
+        let spec = |object: &Option<Object>| object.as_ref().and_then(|object| object.0.get("spec")).cloned();
+        if request.operation == Operation::Update && spec(&request.object) == spec(&request.old) {
+            return Ok(());
+        }
+        let signer = signer_of(request.object.as_ref());
+        if signer.is_empty() || may(request, "attest", signer).await {
+            return Ok(());
+        }
+        Err(request.forbidden(format!("user not permitted to attest for signerName {signer:?}")))
+    }
+}

@@ -1,0 +1,68 @@
+//! ValidatingAdmissionWebhook: all matching webhooks at once; one refusal is enough
+//! (upstream: webhook/validating/dispatcher.go).
+
+use std::sync::Arc;
+
+use apimachinery::StatusError;
+use async_trait::async_trait;
+use futures::future::join_all;
+use store::Store;
+
+use super::call::call;
+use super::hooks::{FailurePolicy, Hook, Hooks};
+use super::matched::matched;
+use super::view::View;
+use super::{CallError, is_exempt};
+use crate::admission::{Plugin, Request};
+use crate::authorization::follow::Follower;
+
+/// See the module.
+#[derive(Debug)]
+pub struct ValidatingAdmissionWebhook {
+    hooks: Follower<Hooks>,
+}
+
+impl ValidatingAdmissionWebhook {
+    /// Follows the configurations of `store`.
+    pub fn new(store: &Arc<dyn Store>) -> Self {
+        let prefix = "/registry/admissionregistration.k8s.io/validatingwebhookconfigurations/";
+        Self { hooks: Follower::new(store.clone(), prefix) }
+    }
+}
+
+#[async_trait]
+impl Plugin for ValidatingAdmissionWebhook {
+    fn name(&self) -> &'static str {
+        "ValidatingAdmissionWebhook"
+    }
+
+    async fn validate(&self, request: &Request<'_>) -> Result<(), StatusError> {
+        let hooks = self.hooks.read(Hooks::all);
+        if hooks.is_empty() || is_exempt(request) {
+            return Ok(());
+        }
+        let mut relevant = Vec::new();
+        for hook in hooks.iter() {
+            if let Some(view) = matched(hook, request).await? {
+                relevant.push((hook, view));
+            }
+        }
+        let calls = relevant.iter().enumerate().map(|(index, (hook, view))| judge(index, hook, request, view));
+        join_all(calls).await.into_iter().collect()
+    }
+}
+
+/// Asks one webhook; one that cannot be asked counts by its policy.
+async fn judge(index: usize, hook: &Hook, request: &Request<'_>, view: &View) -> Result<(), StatusError> {
+    match call(hook, request, view, false).await {
+        Ok(_) => Ok(()),
+        Err(CallError::Refused(error)) => Err(error),
+        Err(CallError::Failed(text)) if hook.failure_policy == FailurePolicy::Ignore => {
+            tracing::warn!(webhook = hook.name, error = text, "failed calling webhook, failing open");
+            let key = format!("failed-open.validating.webhook.admission.k8s.io/round_0_index_{index}");
+            request.annotate(&key, &hook.name);
+            Ok(())
+        }
+        Err(CallError::Failed(text)) => Err(StatusError::internal(text)),
+    }
+}

@@ -1,0 +1,178 @@
+//! Several versions of a kind.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use component_base::Scope;
+use http::{Request, Response};
+use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use rustls_pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::ServerConfig;
+use tokio_rustls::rustls::crypto::ring;
+
+use super::{DEFINITION, THINGS, define, definition, redefine, thing, with};
+use crate::harness::Cluster;
+
+const OLD_THINGS: &str = "/apis/example.com/v1beta1/namespaces/default/things";
+
+fn two_versions() -> Value {
+    let both = definition(json!({"type": "object", "properties": {
+        "host": {"type": "string"}, "port": {"type": "string"}, "hostPort": {"type": "string"}}}));
+    let mut old = both["spec"]["versions"][0].clone();
+    old["name"] = "v1beta1".into();
+    old["storage"] = false.into();
+    old["deprecated"] = true.into();
+    with(both.clone(), "/spec/versions", json!([both["spec"]["versions"][0], old]))
+}
+
+#[tokio::test]
+async fn without_a_converter_only_the_version_differs() {
+    let cluster = Cluster::new().await;
+    define(&cluster, two_versions()).await;
+    cluster.post(THINGS, thing("a", json!({"host": "x"}))).await;
+    let old = cluster.get(&format!("{OLD_THINGS}/a")).await;
+    assert_eq!((old.at("/apiVersion"), old.at("/spec/host")), (&json!("example.com/v1beta1"), &json!("x")));
+    assert_eq!(old.headers["warning"], r#"299 - "example.com/v1beta1 Thing is deprecated; use example.com/v1 Thing""#);
+    let list = cluster.get(OLD_THINGS).await;
+    assert_eq!(list.at("/items/0/apiVersion"), "example.com/v1beta1");
+    let mut watch = cluster.watch(&format!("{OLD_THINGS}?watch=1")).await;
+    assert_eq!(watch.next().await.expect("an event")["object"]["apiVersion"], "example.com/v1beta1");
+    let written = cluster.patch("merge", &format!("{OLD_THINGS}/a"), json!({"spec": {"host": "y"}})).await;
+    assert_eq!(written.at("/apiVersion"), "example.com/v1beta1");
+    assert_eq!(cluster.get(&format!("{THINGS}/a")).await.at("/spec/host"), "y");
+    assert_eq!(cluster.get("/apis/example.com").await.at("/preferredVersion/version"), "v1");
+
+    redefine(&cluster, |present| {
+        with(with(present, "/spec/versions/0/storage", json!(false)), "/spec/versions/1/storage", json!(true))
+    })
+    .await;
+    assert_eq!(cluster.get(DEFINITION).await.at("/status/storedVersions"), &json!(["v1", "v1beta1"]));
+    assert_eq!(cluster.get(&format!("{OLD_THINGS}/a")).await.at("/apiVersion"), "example.com/v1beta1");
+    assert_eq!(cluster.get(&format!("{THINGS}/a")).await.at("/apiVersion"), "example.com/v1");
+    redefine(&cluster, |present| with(present, "/spec/versions/1/served", json!(false))).await;
+    assert_eq!(cluster.get(OLD_THINGS).await.code, 404);
+    assert_eq!(cluster.get(&format!("{THINGS}/a")).await.at("/spec/host"), "y");
+}
+
+/// A webhook that joins host and port in one version and parts them in the other.
+async fn webhook(scope: &Scope, answer: fn(Value) -> Value) -> (String, String) {
+    let signed = rcgen::generate_simple_self_signed(vec!["127.0.0.1".to_owned()]).expect("a certificate");
+    let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(signed.signing_key.serialize_der()));
+    let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .expect("versions")
+        .with_no_client_auth()
+        .with_single_cert(vec![signed.cert.der().clone()], key)
+        .expect("a key that fits");
+    let acceptor = TlsAcceptor::from(Arc::new(config));
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let url = format!("https://{}/convert", listener.local_addr().expect("an address"));
+    let connections = scope.clone();
+    scope.spawn("test/webhook", async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let acceptor = acceptor.clone();
+            connections.spawn("test/webhook-connection", async move {
+                let Ok(stream) = acceptor.accept(stream).await else { return };
+                let service = service_fn(move |request: Request<Incoming>| async move {
+                    let body = request.into_body().collect().await?.to_bytes();
+                    let review: Value = serde_json::from_slice(&body).expect("a review");
+                    Ok::<_, hyper::Error>(Response::new(Full::new(Bytes::from(answer(review).to_string()))))
+                });
+                let _ =
+                    hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
+            });
+        }
+    });
+    (url, signed.cert.pem())
+}
+
+fn convert(review: Value) -> Value {
+    let wanted = review["request"]["desiredAPIVersion"].clone();
+    let objects = review["request"]["objects"].as_array().cloned().unwrap_or_default();
+    let converted: Vec<Value> = objects
+        .into_iter()
+        .map(|mut object| {
+            object["apiVersion"] = wanted.clone();
+            object["spec"] = if wanted == "example.com/v1" {
+                let joined = object["spec"]["hostPort"].as_str().unwrap_or_default().to_owned();
+                let (host, port) = joined.split_once(':').unwrap_or((&joined, ""));
+                json!({"host": host, "port": port})
+            } else {
+                let text = |name: &str| object["spec"][name].as_str().unwrap_or_default().to_owned();
+                json!({"hostPort": format!("{}:{}", text("host"), text("port"))})
+            };
+            object
+        })
+        .collect();
+    let response =
+        json!({"uid": review["request"]["uid"], "result": {"status": "Success"}, "convertedObjects": converted});
+    json!({"apiVersion": "apiextensions.k8s.io/v1", "kind": "ConversionReview", "response": response})
+}
+
+fn fail(review: Value) -> Value {
+    let response = json!({"uid": review["request"]["uid"], "result": {"status": "Failure", "message": "not today"}});
+    json!({"apiVersion": "apiextensions.k8s.io/v1", "kind": "ConversionReview", "response": response})
+}
+
+async fn converted_by(cluster: &Cluster, url: &str, ca: &str) {
+    use base64::Engine as _;
+    let ca = base64::engine::general_purpose::STANDARD.encode(ca);
+    let webhook = json!({"clientConfig": {"url": url, "caBundle": ca}, "conversionReviewVersions": ["v1"]});
+    define(cluster, with(two_versions(), "/spec/conversion", json!({"strategy": "Webhook", "webhook": webhook}))).await;
+}
+
+#[tokio::test]
+async fn a_webhook_converts_both_ways() {
+    let (cluster, scope) = (Cluster::new().await, Scope::root());
+    let (url, ca) = webhook(&scope, convert).await;
+    converted_by(&cluster, &url, &ca).await;
+    cluster.post(THINGS, thing("a", json!({"host": "h", "port": "80"}))).await;
+    let old = with(thing("b", json!({"hostPort": "g:81"})), "/apiVersion", json!("example.com/v1beta1"));
+    let created = cluster.post(OLD_THINGS, old).await;
+    assert_eq!(created.at("/spec"), &json!({"hostPort": "g:81"}), "{}", created.line());
+    assert_eq!(cluster.get(&format!("{OLD_THINGS}/a")).await.at("/spec"), &json!({"hostPort": "h:80"}));
+    assert_eq!(cluster.get(&format!("{THINGS}/b")).await.at("/spec"), &json!({"host": "g", "port": "81"}));
+    let list = cluster.get(OLD_THINGS).await;
+    assert_eq!(
+        (list.at("/items/0/spec/hostPort"), list.at("/items/1/spec/hostPort")),
+        (&json!("h:80"), &json!("g:81"))
+    );
+    let mut watch = cluster.watch(&format!("{OLD_THINGS}?watch=1")).await;
+    assert_eq!(watch.next().await.expect("an event")["object"]["spec"], json!({"hostPort": "h:80"}));
+    let changed = cluster.patch("merge", &format!("{OLD_THINGS}/a"), json!({"spec": {"hostPort": "i:82"}})).await;
+    assert_eq!(changed.at("/spec"), &json!({"hostPort": "i:82"}), "{}", changed.line());
+    assert_eq!(cluster.get(&format!("{THINGS}/a")).await.at("/spec/host"), "i");
+
+    // A list may hold objects that were stored in different versions.
+    redefine(&cluster, |present| {
+        with(with(present, "/spec/versions/0/storage", json!(false)), "/spec/versions/1/storage", json!(true))
+    })
+    .await;
+    cluster.post(THINGS, thing("c", json!({"host": "k", "port": "83"}))).await;
+    let mixed = cluster.get(THINGS).await;
+    let hosts: Vec<&Value> =
+        mixed.at("/items").as_array().expect("items").iter().map(|item| &item["spec"]["host"]).collect();
+    assert_eq!(hosts, ["i", "g", "k"]);
+    scope.cancel();
+}
+
+#[tokio::test]
+async fn a_webhook_that_fails_fails_the_request() {
+    let (cluster, scope) = (Cluster::new().await, Scope::root());
+    let (url, ca) = webhook(&scope, fail).await;
+    converted_by(&cluster, &url, &ca).await;
+    cluster.post(THINGS, thing("a", json!({"host": "h"}))).await;
+    let refused = cluster.get(&format!("{OLD_THINGS}/a")).await;
+    assert_eq!(
+        refused.line(),
+        "500 InternalError: Internal error occurred: conversion webhook for example.com/v1, Kind=Thing failed: not today"
+    );
+    assert_eq!(cluster.get(&format!("{THINGS}/a")).await.code, 200, "its own version needs nobody");
+    scope.cancel();
+}

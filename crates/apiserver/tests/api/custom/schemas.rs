@@ -1,0 +1,88 @@
+//! What is stored is read by the schema that holds now.
+
+use serde_json::{Value, json};
+
+use super::{THINGS, cluster_with, redefine, thing, with};
+
+const SPEC: &str = "/spec/versions/0/schema/openAPIV3Schema/properties/spec";
+
+fn spec(properties: Value) -> Value {
+    json!({"type": "object", "properties": properties})
+}
+
+#[tokio::test]
+async fn defaults_and_pruning_hold_for_what_is_stored_already() {
+    let cluster = cluster_with(spec(json!({"old": {"type": "string"}, "kept": {"type": "string"}}))).await;
+    let created = cluster.post(THINGS, thing("a", json!({"old": "x", "kept": "y"}))).await;
+    let mut watch = cluster.watch(&format!("{THINGS}?watch=1")).await;
+    assert_eq!(watch.line().await, "ADDED a");
+    let fresh = spec(json!({"kept": {"type": "string"}, "new": {"type": "integer", "default": 7}}));
+    redefine(&cluster, |present| with(present, SPEC, fresh)).await;
+    assert_eq!(watch.line().await, "end", "who watches is told to read anew");
+    let expected = json!({"kept": "y", "new": 7});
+    let read = cluster.get(&format!("{THINGS}/a")).await;
+    assert_eq!(read.at("/spec"), &expected);
+    assert_eq!(read.at("/metadata/resourceVersion"), created.at("/metadata/resourceVersion"), "reading is not writing");
+    assert_eq!(cluster.get(THINGS).await.at("/items/0/spec"), &expected);
+    let mut watch = cluster.watch(&format!("{THINGS}?watch=1")).await;
+    assert_eq!(watch.next().await.expect("an event")["object"]["spec"], expected);
+    let restarted = cluster.restarted().await;
+    assert_eq!(restarted.get(&format!("{THINGS}/a")).await.at("/spec"), &expected);
+    let written = cluster.patch("merge", &format!("{THINGS}/a"), json!({"metadata": {"labels": {"a": "b"}}})).await;
+    assert_eq!(written.at("/spec"), &expected);
+}
+
+#[tokio::test]
+async fn unknown_fields_stay_where_the_schema_says_so() {
+    let free = json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true, "properties": {
+        "closed": spec(json!({"a": {"type": "string"}})),
+        "child": {"type": "object", "x-kubernetes-embedded-resource": true, "x-kubernetes-preserve-unknown-fields": true},
+        "none": {"type": "string", "nullable": true},
+    }});
+    let cluster = cluster_with(free).await;
+    let sent = json!({
+        "any": {"thing": [1, null]}, "closed": {"a": "x", "b": 1}, "none": null,
+        "child": {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p", "creationTimestamp": null, "odd": 1}, "x": 1},
+    });
+    let created = cluster.post(THINGS, thing("a", sent)).await;
+    let kept = json!({
+        "any": {"thing": [1, null]}, "closed": {"a": "x"}, "none": null,
+        "child": {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p"}, "x": 1},
+    });
+    assert_eq!(created.at("/spec"), &kept);
+    let broken = json!({"child": {"kind": "Pod", "metadata": {"name": "a/b"}}});
+    let refused = cluster.post(THINGS, thing("b", broken)).await;
+    assert_eq!(
+        refused.line(),
+        r#"422 Invalid: Thing.example.com "b" is invalid: [spec.child.apiVersion: Required value, spec.child.metadata.name: Invalid value: "a/b": may not contain '/']"#
+    );
+}
+
+#[tokio::test]
+async fn rules_are_checked_when_they_are_written_and_when_they_are_broken() {
+    let rules = json!([
+        {"rule": "self.least <= self.most", "message": "least must not be above most"},
+        {"rule": "self.most >= oldSelf.most", "messageExpression": "oldSelf.most > 4 ? 'most may not sink' : 'odd'"},
+    ]);
+    let limits = spec(json!({"least": {"type": "integer"}, "most": {"type": "integer"}}));
+    let cluster = cluster_with(with(limits.clone(), "/x-kubernetes-validations", rules)).await;
+    let refused = cluster.post(THINGS, thing("a", json!({"least": 2, "most": 1}))).await;
+    assert_eq!(
+        refused.line(),
+        r#"422 Invalid: Thing.example.com "a" is invalid: spec: Invalid value: least must not be above most"#
+    );
+    cluster.post(THINGS, thing("a", json!({"least": 1, "most": 5}))).await;
+    let path = format!("{THINGS}/a");
+    let sunk = cluster.patch("merge", &path, json!({"spec": {"most": 3}})).await;
+    assert_eq!(
+        sunk.line(),
+        r#"422 Invalid: Thing.example.com "a" is invalid: spec: Invalid value: most may not sink"#
+    );
+    let blocked = cluster.patch("merge", &path, json!({"spec": {"most": "x"}})).await;
+    assert!(blocked.line().contains("some validation rules were not checked"), "{}", blocked.line());
+    let broken = with(limits, "/x-kubernetes-validations", json!([{"rule": "self.nothing > 1"}]));
+    let present = cluster.get(super::DEFINITION).await.body;
+    let refused = cluster.put(super::DEFINITION, with(present, SPEC, broken)).await;
+    assert_eq!(refused.code, 422);
+    assert!(refused.line().contains("x-kubernetes-validations[0].rule"), "{}", refused.line());
+}

@@ -1,0 +1,213 @@
+//! Details of reading and writing that clients rely on: sizes, dry runs, preconditions, duplicates, other shapes of
+//! watches, two faces of one object.
+
+use http::Request;
+use serde_json::{Value, json};
+
+use crate::harness::Cluster;
+
+const CONFIG_MAPS: &str = "/api/v1/namespaces/default/configmaps";
+
+fn config_map(name: &str, data: Value) -> Value {
+    json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, "data": data})
+}
+
+#[tokio::test]
+async fn what_is_too_large_is_refused() {
+    let cluster = Cluster::new().await;
+    // Within the body, beyond what a ConfigMap may hold.
+    let refused = cluster.post(CONFIG_MAPS, config_map("a", json!({"k": "x".repeat(1024 * 1024 + 1)}))).await;
+    assert_eq!(
+        refused.line(),
+        "422 Invalid: ConfigMap \"a\" is invalid: []: Too long: may not be more than 1048576 bytes"
+    );
+    // Beyond what the store takes, in a kind without a limit of its own.
+    let argument = "x".repeat(100_000);
+    let container = json!({"name": "a", "image": "a:1", "args": vec![argument; 17]});
+    let template = json!({"metadata": {"name": "a"}, "template": {"spec": {"containers": [container]}}});
+    let refused = cluster.post("/api/v1/namespaces/default/podtemplates", template).await;
+    assert_eq!(refused.line(), "413 RequestEntityTooLarge: etcdserver: request is too large");
+    let refused = cluster.post(CONFIG_MAPS, config_map("a", json!({"k": "x".repeat(3 * 1024 * 1024)}))).await;
+    assert_eq!(refused.line(), "413 RequestEntityTooLarge: Request entity too large: limit is 3145728");
+}
+
+#[tokio::test]
+async fn a_dry_run_of_any_verb_writes_nothing() {
+    let cluster = Cluster::new().await;
+    let path = format!("{CONFIG_MAPS}/a");
+    cluster.post(CONFIG_MAPS, config_map("a", json!({"k": "1"}))).await;
+    let before = cluster.get(&path).await.body;
+    let answers = [
+        cluster.post(&format!("{CONFIG_MAPS}?dryRun=All"), config_map("b", json!({}))).await,
+        cluster.put(&format!("{path}?dryRun=All"), config_map("a", json!({"k": "2"}))).await,
+        cluster.patch("merge", &format!("{path}?dryRun=All"), json!({"data": {"k": "3"}})).await,
+        cluster
+            .patch("apply", &format!("{path}?dryRun=All&fieldManager=m&force=true"), config_map("a", json!({"k": "4"})))
+            .await,
+        cluster.delete(&format!("{path}?dryRun=All")).await,
+        cluster.call("DELETE", &path, json!({"dryRun": ["All"]})).await,
+        cluster.delete(&format!("{CONFIG_MAPS}?dryRun=All")).await,
+    ];
+    assert_eq!(answers.map(|answer| answer.code), [201, 200, 200, 200, 200, 200, 200]);
+    assert_eq!(cluster.get(&path).await.body, before);
+    assert_eq!(cluster.get(&format!("{CONFIG_MAPS}/b")).await.code, 404);
+    let refused = cluster.post(&format!("{CONFIG_MAPS}?dryRun=Some"), config_map("c", json!({}))).await;
+    assert_eq!(refused.code, 422);
+}
+
+#[tokio::test]
+async fn a_delete_may_name_the_state_it_means() {
+    let cluster = Cluster::new().await;
+    let path = format!("{CONFIG_MAPS}/a");
+    let created = cluster.post(CONFIG_MAPS, config_map("a", json!({}))).await;
+    let version = created.at("/metadata/resourceVersion").clone();
+    let refused = cluster.call("DELETE", &path, json!({"preconditions": {"resourceVersion": "1"}})).await;
+    assert!(
+        refused.line().starts_with("409 Conflict: Operation cannot be fulfilled on configmaps \"a\": "),
+        "{}",
+        refused.line()
+    );
+    let refused = cluster.call("DELETE", &path, json!({"preconditions": {"uid": "x"}})).await;
+    assert_eq!(refused.code, 409);
+    let done = cluster.call("DELETE", &path, json!({"preconditions": {"resourceVersion": version}})).await;
+    assert_eq!(done.line(), "200 Status");
+}
+
+#[tokio::test]
+async fn duplicates_are_seen_in_json_and_yaml() {
+    let cluster = Cluster::new().await;
+    let json = r#"{"metadata": {"name": "NAME"}, "data": {"a": "1", "a": "2"}, "extra": 1}"#;
+    let yaml = "metadata: {name: NAME}\ndata:\n  a: '1'\n  a: '2'\nextra: 1\n";
+    for (media_type, body, name) in [("application/json", json, "a"), ("application/yaml", yaml, "b")] {
+        let send = |mode: &str| {
+            let path = format!("{CONFIG_MAPS}?fieldValidation={mode}");
+            let request = Request::builder().method("POST").uri(path).header("content-type", media_type);
+            cluster.ask(request, body.replace("NAME", name))
+        };
+        let strict = send("Strict").await;
+        assert_eq!(strict.code, 400, "{}", strict.line());
+        assert!(strict.line().contains("unknown field \"extra\""), "{}", strict.line());
+        let warned = send("Warn").await;
+        assert_eq!(warned.code, 201, "{}", warned.line());
+        let warnings: Vec<&str> =
+            warned.headers.get_all("warning").iter().filter_map(|value| value.to_str().ok()).collect();
+        assert!(warnings.iter().any(|text| text.contains("duplicate field")), "{warnings:?}");
+        assert!(warnings.iter().any(|text| text.contains("unknown field")), "{warnings:?}");
+        assert_eq!(warned.at("/data/a"), "2");
+    }
+}
+
+#[tokio::test]
+async fn watches_have_the_shape_that_is_asked_for() {
+    let cluster = Cluster::new().await;
+    cluster.post(CONFIG_MAPS, config_map("a", json!({"k": "1"}))).await;
+    let watch = |accept: &'static str| {
+        let path = format!("{CONFIG_MAPS}?watch=true&resourceVersion=0&timeoutSeconds=1");
+        cluster.ask(Request::builder().uri(path).header("accept", accept), "")
+    };
+    let first = |answer: crate::harness::Answer| {
+        let text = answer.body.as_str().map_or_else(|| answer.body.to_string(), str::to_owned);
+        serde_json::from_str::<Value>(text.lines().next().expect("an event")).expect("JSON")
+    };
+    let event = first(watch("application/json;as=Table;v=v1;g=meta.k8s.io").await);
+    assert_eq!((&event["type"], &event["object"]["kind"]), (&json!("ADDED"), &json!("Table")));
+    assert_eq!(event["object"]["rows"][0]["cells"][0], "a");
+    assert_eq!(event["object"]["columnDefinitions"][0]["name"], "Name");
+    let event = first(watch("application/json;as=PartialObjectMetadata;v=v1;g=meta.k8s.io").await);
+    assert_eq!((&event["object"]["kind"], &event["object"]["data"]), (&json!("PartialObjectMetadata"), &Value::Null));
+    assert_eq!(event["object"]["metadata"]["name"], "a");
+}
+
+#[tokio::test]
+async fn an_autoscaler_has_two_faces() {
+    let cluster = Cluster::new().await;
+    let (v1, v2) = (
+        "/apis/autoscaling/v1/namespaces/default/horizontalpodautoscalers",
+        "/apis/autoscaling/v2/namespaces/default/horizontalpodautoscalers",
+    );
+    let target = json!({"apiVersion": "apps/v1", "kind": "Deployment", "name": "web"});
+    let body = json!({"metadata": {"name": "web"}, "spec": {"scaleTargetRef": target, "maxReplicas": 5}});
+    let created = cluster.post(v1, body).await;
+    assert_eq!(created.code, 201, "{}", created.line());
+    // What v1 leaves out is the default of v2.
+    assert_eq!(created.at("/spec/targetCPUUtilizationPercentage"), 80);
+    let pods = json!({"type": "Pods", "pods": {"metric": {"name": "rps"}, "target": {"type": "AverageValue", "averageValue": "1k"}}});
+    let patched = cluster.patch("merge", &format!("{v2}/web"), json!({"spec": {"metrics": [pods]}})).await;
+    assert_eq!(patched.code, 200, "{}", patched.line());
+    let old_face = cluster.get(&format!("{v1}/web")).await;
+    assert_eq!(old_face.at("/spec/targetCPUUtilizationPercentage"), &Value::Null);
+    let patched = cluster.patch("merge", &format!("{v1}/web"), json!({"spec": {"maxReplicas": 7}})).await;
+    assert_eq!(patched.code, 200, "{}", patched.line());
+    let new_face = cluster.get(&format!("{v2}/web")).await;
+    assert_eq!(
+        (new_face.at("/spec/maxReplicas"), new_face.at("/spec/metrics/0/pods/metric/name")),
+        (&json!(7), &json!("rps"))
+    );
+    assert_eq!(new_face.at("/metadata/annotations"), &Value::Null);
+}
+
+#[tokio::test]
+async fn list_options_are_judged() {
+    let cluster = Cluster::new().await;
+    for (query, expected) in [
+        (
+            "resourceVersionMatch=Exact&resourceVersion=0",
+            "resourceVersionMatch \"exact\" is forbidden for resourceVersion \"0\"",
+        ),
+        ("resourceVersionMatch=Newer&resourceVersion=1", "Unsupported value: \"Newer\""),
+        ("sendInitialEvents=true", "sendInitialEvents is forbidden for list"),
+        (
+            "watch=true&sendInitialEvents=true",
+            "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan",
+        ),
+        (
+            "watch=true&resourceVersionMatch=NotOlderThan",
+            "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided",
+        ),
+        ("continue=x", "continue key is not valid"),
+        (
+            "fieldSelector=spec.x%3Dy",
+            "\"spec.x\" is not a known field selector: only \"metadata.name\", \"metadata.namespace\"",
+        ),
+        ("labelSelector=a%20b", "unable to parse requirement"),
+    ] {
+        let answer = cluster.get(&format!("{CONFIG_MAPS}?{query}")).await;
+        assert!(matches!(answer.code, 400 | 422), "{query}: {}", answer.line());
+        assert!(answer.line().contains(expected), "{query}: {}", answer.line());
+    }
+}
+
+/// LESSONS 23 and 31: every kind knows its parts, and says what is missing.
+#[tokio::test]
+async fn what_is_missing_is_not_found_by_name() {
+    let cluster = Cluster::new().await;
+    for row in api::RESOURCES.iter().filter(|row| row.verbs.has("get") && row.plural != "componentstatuses") {
+        let version = row.gvk.api_version();
+        let root = if row.gvk.group.is_empty() { "api" } else { "apis" };
+        let namespace = if row.is_namespaced() { "namespaces/default/" } else { "" };
+        let path = format!("/{root}/{version}/{namespace}{}/none", row.plural);
+        let expected = format!("404 NotFound: {} \"none\" not found", row.group_resource());
+        assert_eq!(cluster.get(&path).await.line(), expected);
+        if row.subresources.status {
+            assert_eq!(cluster.get(&format!("{path}/status")).await.line(), expected);
+            let patched = cluster.patch("merge", &format!("{path}/status"), json!({"status": {}})).await;
+            assert_eq!(patched.line(), expected);
+        }
+        if row.subresources.scale.is_some() {
+            assert_eq!(cluster.get(&format!("{path}/scale")).await.line(), expected);
+        }
+    }
+}
+
+/// LESSONS 43: metadata is judged as strictly as the rest.
+#[tokio::test]
+async fn unknown_metadata_is_unknown() {
+    let cluster = Cluster::new().await;
+    let mut body = config_map("a", json!({}));
+    body["metadata"]["bogus"] = json!(1);
+    let refused = cluster.post(&format!("{CONFIG_MAPS}?fieldValidation=Strict"), body).await;
+    assert_eq!(
+        refused.line(),
+        "400 BadRequest: ConfigMap in version \"v1\" cannot be handled as a ConfigMap: strict decoding error: unknown field \"metadata.bogus\""
+    );
+}

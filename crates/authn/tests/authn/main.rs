@@ -1,0 +1,4 @@
+//! Identity providers and token webhooks, asked over real connections.
+
+mod oidc;
+mod webhook;
