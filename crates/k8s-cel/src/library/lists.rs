@@ -241,7 +241,8 @@ fn sort<'a>(list: &List<'a>, keys: &List<'a>, meter: &mut Meter) -> Outcome<'a> 
     let mut pairs: Vec<(Value<'a>, Value<'a>)> = keys.into_iter().zip(items).collect();
     let mut failed = None;
     pairs.sort_by(|(left, _), (right, _)| match left.order(right, meter) {
-        Ok(order) => order.unwrap_or(Ordering::Equal),
+        // NaN comes last: what has no order needs a place all the same.
+        Ok(order) => order.unwrap_or_else(|| is_nan(left).cmp(&is_nan(right))),
         Err(error) => {
             failed.get_or_insert(error);
             Ordering::Equal
@@ -252,6 +253,10 @@ fn sort<'a>(list: &List<'a>, keys: &List<'a>, meter: &mut Meter) -> Outcome<'a> 
         Some(_) => Err(EvalError::function("list elements must be comparable")),
         None => Ok(Value::List(List::new(pairs.into_iter().map(|(_, item)| item).collect()))),
     }
+}
+
+fn is_nan(value: &Value<'_>) -> bool {
+    matches!(value, Value::Double(value) if value.is_nan())
 }
 
 fn range<'a>(count: i64, meter: &mut Meter) -> Outcome<'a> {

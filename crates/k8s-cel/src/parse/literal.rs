@@ -59,7 +59,7 @@ pub(super) struct Prefix {
 
 /// The beginning of a text, where `rest` is one.
 pub(super) fn text_prefix(rest: &str) -> Option<Prefix> {
-    let letters = rest.find(['"', '\'']).filter(|at| *at <= 2)?;
+    let letters = rest.bytes().take(3).position(|byte| matches!(byte, b'"' | b'\''))?;
     let (mut raw, mut bytes) = (false, false);
     for letter in rest[..letters].chars() {
         let seen = match letter {

@@ -153,6 +153,11 @@ impl Authorizer for Asker<'_> {
             fields: fields::Selector::parse(&question.field_selector).unwrap_or_default(),
             labels: labels::Selector::parse(&question.label_selector).unwrap_or_default(),
         });
+        let selectors =
+            (!question.field_selector.is_empty() || !question.label_selector.is_empty()).then(|| Selectors {
+                fields: fields::Selector::parse(&question.field_selector).unwrap_or_default(),
+                labels: labels::Selector::parse(&question.label_selector).unwrap_or_default(),
+            });
         let attributes = Attributes {
             user: account.as_ref().unwrap_or(&self.cx.user),
             verb: &question.verb,
