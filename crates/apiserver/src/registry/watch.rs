@@ -13,6 +13,7 @@ use std::time::Duration;
 use api::Resource;
 use apimachinery::StatusError;
 use bytes::{BufMut, Bytes, BytesMut};
+use component_base::metrics::Counter;
 use futures::FutureExt;
 use http::{HeaderValue, Response, header};
 use http_body_util::{BodyExt, StreamBody};
@@ -106,7 +107,10 @@ async fn open(
     };
     let mut bookmarks = tokio::time::interval_at(Instant::now() + BOOKMARK_EVERY, BOOKMARK_EVERY);
     bookmarks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let sent = cx.server.request_metrics.watch_events(&cx.row);
+    sent.inc_by(ready.len() as u64);
     Ok(Stream {
+        sent,
         source,
         selection,
         encoder,
@@ -124,6 +128,7 @@ struct Stream {
     selection: Selection,
     encoder: Encoder,
     ready: VecDeque<Bytes>,
+    sent: Counter,
     ended: bool,
     bookmarks: Option<Interval>,
     end_of_life: Pin<Box<Sleep>>,
@@ -205,7 +210,10 @@ impl Stream {
             }
         };
         match sent {
-            Ok(bytes) => self.ready.extend(bytes),
+            Ok(bytes) => {
+                self.sent.inc_by(u64::from(bytes.is_some()));
+                self.ready.extend(bytes);
+            }
             Err(error) => {
                 self.ready.push_back(error_event(&error));
                 self.ended = true;
