@@ -9,14 +9,15 @@ use component_base::metrics::Metrics;
 use store::RangeRequest;
 
 use crate::admission::Chain;
+use crate::aggregation::{self, Aggregator, ProxyClient};
 use crate::allocation::Allocators;
 use crate::authenticator::Authenticator;
 use crate::authorizer::Authorizer;
 use crate::config::{Config, Deps};
 use crate::discovery::Discovery;
+use crate::flow::{self, Gate};
 use crate::handler::Handlers;
 use crate::kubelet_client::KubeletClient;
-use crate::limits::Limits;
 use crate::openapi::Documents;
 use crate::registry::{Registry, decode_entry};
 use crate::request_metrics::RequestMetrics;
@@ -47,7 +48,8 @@ pub struct ApiServer {
     pub(crate) metrics: Metrics,
     pub(crate) request_metrics: RequestMetrics,
     pub(crate) scope: Scope,
-    pub(crate) limits: Limits,
+    pub(crate) gate: Gate,
+    pub(crate) aggregator: Aggregator,
 }
 
 /// Why the server cannot be built.
@@ -65,6 +67,12 @@ pub enum BuildError {
         #[source]
         cause: StatusError,
     },
+    /// The default flow schemas and priority levels cannot be written.
+    #[error("set up flow control: {0}")]
+    FlowControl(#[source] StatusError),
+    /// The certificate for extension servers is no good.
+    #[error("set up the way to extension servers: {0}")]
+    ProxyClient(#[from] aggregation::ProxyClientError),
     /// The certificates for the kubelets are no good.
     #[error("set up the way to the kubelets: {0}")]
     Kubelet(#[from] crate::kubelet_client::KubeletClientError),
@@ -75,6 +83,8 @@ impl ApiServer {
     pub async fn build(config: Config, deps: Deps) -> Result<Arc<Self>, BuildError> {
         let mut handlers = deps.handlers;
         handlers.extend(special::built_in());
+        let proxy_client = config.proxy_client.as_ref().map(ProxyClient::new).transpose()?.unwrap_or_default();
+        let gate = Gate::new(&config, &deps.metrics, &deps.scope);
         let kubelets = config.kubelet.as_ref().map(KubeletClient::new).transpose()?;
         let server = Arc::new(Self {
             allocators: Allocators::new(config.service_cidr, config.node_ports.clone()),
@@ -90,11 +100,16 @@ impl ApiServer {
             request_metrics: RequestMetrics::register(&deps.metrics),
             metrics: deps.metrics,
             scope: deps.scope,
-            limits: Limits::default(),
+            gate,
+            aggregator: Aggregator::new(proxy_client),
             config,
         });
         server.restore_allocations().await.map_err(BuildError::Restore)?;
         bootstrap::run(&server).await?;
+        if let Some(control) = server.gate.flow_control() {
+            flow::controller::start(&server, control).await.map_err(BuildError::FlowControl)?;
+        }
+        aggregation::controller::start(&server);
         server.scope.spawn("apiserver/event-expiry", event_expiry::run(server.registry.store().clone()));
         server.health.pass("poststarthook/bootstrap");
         Ok(server)

@@ -1,7 +1,7 @@
 //! The handler chain: one request from bytes to bytes, on one page.
 //!
 //! ```text
-//! parse -> authenticate -> limit -> authorize -> route -> verb | discovery | special handler -> answer
+//! parse -> authenticate -> impersonate -> flow control -> authorize -> route -> verb | discovery | special handler -> answer
 //! ```
 
 use std::pin::Pin;
@@ -20,11 +20,14 @@ use crate::authentication::impersonate::impersonate;
 use crate::authenticator::PeerCertificates;
 use crate::authorizer::{Attributes, Decision, forbidden_message};
 use crate::body::{self, Body, BoxError};
+use crate::flow::Place;
 use crate::handler::Call;
 use crate::registry::{Cx, create, delete, delete_collection, get, list, patch, scale, update, watch};
 use crate::request::{Query, RequestInfo};
+use crate::request_guard::RequestGuard;
+use crate::request_metrics::Asked;
 use crate::server::ApiServer;
-use crate::{nonresource, status};
+use crate::{aggregation, nonresource, status};
 
 /// The server as a tower service; cheap to clone.
 #[derive(Clone, Debug)]
@@ -44,13 +47,13 @@ impl ApiService {
         let info = RequestInfo::parse(&parts, &query);
         let began = Instant::now();
         let row = self.server.registry.rows().find(&info.group, &info.version, &info.resource).cloned();
-        let known = row.is_some();
-        let response = match chain(&self.server, parts, body, info.clone(), query, row).await {
-            Ok(response) => response,
-            Err(error) => status::response(&error),
-        };
-        self.server.request_metrics.observe(&info, known, response.status().as_u16(), began.elapsed());
-        response
+        let asked = Asked::new(&info, row.as_deref(), &parts.headers);
+        let mut place = Place::default();
+        let guard = RequestGuard::new(&self.server, &info, &query, &parts);
+        let work = chain(&self.server, parts, body, info.clone(), query, row, &mut place);
+        let answered = guard.run(work).await;
+        let response = place.leave(answered.unwrap_or_else(|error| status::response(&error)));
+        self.server.request_metrics.answered(asked, &info, response, began.elapsed())
     }
 }
 
@@ -80,13 +83,19 @@ async fn chain(
     info: RequestInfo,
     query: Query,
     row: Option<Arc<api::Resource>>,
+    place: &mut Place,
 ) -> Result<Response<Body>, StatusError> {
     let mut user = authenticate(server, &parts)?;
-    let _place = server.limits.admit(&user, &info)?;
     if let Some(other) = impersonate(&parts.headers, &user, |attributes| authorize(server, attributes))? {
         user = other;
     }
+    server.gate.admit(place, (&user, &info, &query), (&server.registry, &server.request_metrics)).await?;
     authorize(server, &Attributes::of(&user, &info))?;
+    if row.is_none()
+        && let Some(remote) = server.aggregator.route(&info.path, &server.registry.rows())
+    {
+        return Ok(aggregation::proxy::answer(server, &remote, &user, parts, body).await);
+    }
     if !info.is_resource {
         return nonresource::answer(server, &parts, &info, &query).await;
     }

@@ -1,10 +1,14 @@
 //! The command line.
 
+mod serving;
+
 use std::net::IpAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 use ipnet::Ipv4Net;
+
+pub use serving::ServingArgs;
 
 /// Kubernetes in one binary.
 #[derive(Debug, Parser)]
@@ -185,6 +189,8 @@ pub struct ServerArgs {
     /// A PEM file with a certificate authority that registries are trusted by; may be given several times
     #[arg(long, value_name = "FILE")]
     pub registry_ca: Vec<PathBuf>,
+    #[command(flatten)]
+    pub serving: ServingArgs,
 }
 
 #[cfg(test)]
