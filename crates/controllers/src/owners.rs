@@ -2,12 +2,18 @@
 //!
 //! upstream: pkg/controller/controller_ref_manager.go
 
-use client::Client;
+use std::sync::Arc;
+
+use client::informer::Cacheable;
+use client::labels::{self, Labels};
+use client::{Client, Lister};
 use k8s_openapi::NamespaceResourceScope;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta, OwnerReference};
 use kube::api::{Patch, PatchParams};
 use kube::{Api, Resource, ResourceExt};
 use serde_json::json;
+
+use crate::writes::ignore_gone;
 
 /// The reference to the controller of an object.
 pub fn controller_of(meta: &ObjectMeta) -> Option<&OwnerReference> {
@@ -54,6 +60,70 @@ pub fn claim(owner: &ObjectMeta, object: &ObjectMeta, matches: bool) -> Claim {
         None if !matches || owner_leaves || object.deletion_timestamp.is_some() => Claim::Ignore,
         None => Claim::Adopt,
     }
+}
+
+/// The index of objects by their controller's uid; those without one are under their namespace.
+pub const BY_CONTROLLER: &str = "controller";
+
+/// The value of an object in [`BY_CONTROLLER`].
+pub fn controller_index<K: Resource>(object: &K) -> Vec<String> {
+    let orphan = || orphans_of(object.meta().namespace.as_deref().unwrap_or_default());
+    vec![controller_of(object.meta()).map_or_else(orphan, |owner| owner.uid.clone())]
+}
+
+fn orphans_of(namespace: &str) -> String {
+    format!("orphans/{namespace}")
+}
+
+/// What of `objects` is controlled by `owner` once those that its selector means are adopted and those that it means no
+/// more are released; only what `may_be_its` says is adopted (upstream: `ClaimPods`, `ClaimReplicaSets`).
+pub async fn claim_all<K, O>(
+    client: &Client,
+    owner: &O,
+    selector: &LabelSelector,
+    objects: &Lister<K>,
+    may_be_its: impl Fn(&K) -> bool,
+) -> Result<Vec<Arc<K>>, kube::Error>
+where
+    K: Cacheable + Resource<DynamicType = (), Scope = NamespaceResourceScope>,
+    O: Cacheable + Resource<DynamicType = (), Scope = NamespaceResourceScope>,
+{
+    let empty = Labels::new();
+    let mut candidates = objects.by_index(BY_CONTROLLER, owner.meta().uid.as_deref().unwrap_or_default());
+    candidates
+        .extend(objects.by_index(BY_CONTROLLER, &orphans_of(owner.meta().namespace.as_deref().unwrap_or_default())));
+    let mut owned = Vec::new();
+    let mut may_adopt = None;
+    for object in candidates {
+        let its_labels = object.meta().labels.as_ref().unwrap_or(&empty);
+        let matches = !labels::is_empty(selector) && labels::matches(selector, its_labels);
+        match claim(owner.meta(), object.meta(), matches) {
+            Claim::Keep => owned.push(object),
+            Claim::Release => ignore_gone(release(client, owner, &*object).await)?,
+            Claim::Adopt if may_be_its(&object) => {
+                let allowed = match may_adopt {
+                    Some(allowed) => allowed,
+                    None => *may_adopt.insert(is_still_there(client, owner).await?),
+                };
+                if allowed {
+                    ignore_gone(adopt(client, owner, &*object).await)?;
+                    owned.push(object);
+                }
+            }
+            Claim::Adopt | Claim::Ignore => {}
+        }
+    }
+    Ok(owned)
+}
+
+/// Asks the API, not the cache: one that is being deleted must not adopt.
+async fn is_still_there<O>(client: &Client, owner: &O) -> Result<bool, kube::Error>
+where
+    O: Cacheable + Resource<DynamicType = (), Scope = NamespaceResourceScope>,
+{
+    let api: Api<O> = Api::namespaced(client.clone(), &owner.namespace().unwrap_or_default());
+    let live = api.get_metadata_opt(&owner.name_any()).await?;
+    Ok(live.is_some_and(|live| live.metadata.uid == owner.meta().uid && live.metadata.deletion_timestamp.is_none()))
 }
 
 /// Makes `owner` the controller of an object of the same namespace.

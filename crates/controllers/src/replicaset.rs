@@ -20,7 +20,7 @@ use std::time::Duration;
 
 use crate::context::Context;
 use crate::expectations::Expectations;
-use crate::owners::controller_of;
+use crate::owners::{BY_CONTROLLER, controller_index, controller_of};
 use crate::replicaset::workload::Workload;
 
 const WORKERS: usize = 4;
@@ -37,9 +37,7 @@ struct Controller<W: Workload> {
 /// Starts the controller of `W`.
 pub async fn run<W: Workload>(cx: Context) {
     let (workloads, pods) = (cx.informer::<W>(), cx.pods());
-    workloads.add_index(OWNER, |workload| {
-        controller_of(workload.meta()).map(|owner| owner.uid.clone()).into_iter().collect()
-    });
+    workloads.add_index(BY_CONTROLLER, controller_index);
     let controller = Arc::new(Controller {
         workloads: workloads.lister(),
         pods: pods.lister(),
@@ -59,9 +57,6 @@ pub async fn run<W: Workload>(cx: Context) {
         async move { this.sync(key).await }
     });
 }
-
-/// The index of workloads by the uid of what controls them.
-const OWNER: &str = "owner";
 
 impl<W: Workload> Controller<W> {
     fn on_workload(&self, event: &Event<W>) {

@@ -17,12 +17,10 @@ use client::{Event, Lister, ObjectKey, WorkQueue};
 use k8s_openapi::api::apps::v1::{ControllerRevision, StatefulSet};
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
 
-use crate::context::{Context, orphans_of};
-use crate::owners::controller_of;
+use crate::context::Context;
+use crate::owners::{BY_CONTROLLER, controller_index, controller_of};
 
 const WORKERS: usize = 2;
-/// The index of revisions by their controller's uid, or by namespace where they have none.
-const BY_CONTROLLER: &str = "controller";
 
 struct Controller {
     cx: Context,
@@ -37,10 +35,7 @@ struct Controller {
 pub async fn run(cx: Context) {
     let (sets, pods) = (cx.informer::<StatefulSet>(), cx.pods());
     let (claims, revisions) = (cx.informer::<PersistentVolumeClaim>(), cx.informer::<ControllerRevision>());
-    revisions.add_index(BY_CONTROLLER, |one| match controller_of(&one.metadata) {
-        Some(owner) => vec![owner.uid.clone()],
-        None => vec![orphans_of(one.metadata.namespace.as_deref().unwrap_or_default())],
-    });
+    revisions.add_index(BY_CONTROLLER, controller_index);
     let controller = Arc::new(Controller {
         sets: sets.lister(),
         pods: pods.lister(),

@@ -162,6 +162,12 @@ pub struct ServerArgs {
     /// Run only the control plane
     #[arg(long)]
     pub disable_agent: bool,
+    /// Leave scheduling to somebody else
+    #[arg(long)]
+    pub disable_scheduler: bool,
+    /// Run no controllers
+    #[arg(long)]
+    pub disable_controller_manager: bool,
     /// Name of the node [default: the host name]
     #[arg(long)]
     pub node_name: Option<String>,

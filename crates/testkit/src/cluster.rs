@@ -24,7 +24,12 @@ impl Cluster {
     /// Creates a cluster with further arguments of `kaji cluster create`.
     #[track_caller]
     pub fn create_with(kaji: &str, test: &str, args: &[&str]) -> Self {
-        let machine = Machine::new(kaji);
+        Self::create_on(Machine::new(kaji), test, args)
+    }
+
+    /// Creates a cluster on a machine that was made ready for it.
+    #[track_caller]
+    pub fn create_on(machine: Machine, test: &str, args: &[&str]) -> Self {
         let name = format!("{test}-{}", std::process::id());
         let cluster = Self { machine, name, kubectl: kubectl() };
         let all = [&["cluster", "create", "--name", &cluster.name], args].concat();

@@ -79,6 +79,11 @@ impl Background {
         Self { child, lines: BufReader::new(stdout) }
     }
 
+    /// Its process number.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Its next line; `None` once it has ended.
     pub fn line(&mut self) -> Option<String> {
         let mut line = String::new();

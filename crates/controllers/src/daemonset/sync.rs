@@ -5,21 +5,19 @@ use std::time::Duration;
 
 use client::controller::Requeue;
 use client::corev1::pod::until_available;
-use client::labels::{self, Labels};
+use client::labels;
 use client::{ApiError, EventType, ObjectKey};
 use component_base::now;
-use futures::future::join_all;
 use k8s_openapi::api::apps::v1::{ControllerRevision, DaemonSet, DaemonSetStatus};
 use k8s_openapi::api::core::v1::{Node, Pod};
-use kube::api::{DeleteParams, PostParams, Preconditions};
-use kube::{Api, ResourceExt};
+use kube::ResourceExt;
 
+use super::Controller;
 use super::nodes::new_pod;
 use super::plan::{Plan, plan, status};
-use super::{BY_CONTROLLER, Controller};
-use crate::context::{PODS_BY_CONTROLLER, orphans_of};
 use crate::history::{self, REVISION_HASH, Settled};
-use crate::owners::{self, Claim};
+use crate::owners::{self, BY_CONTROLLER};
+use crate::writes::{PodControl, replace_status};
 
 /// Revisions that are kept when the set does not say.
 const DEFAULT_HISTORY: i32 = 10;
@@ -59,7 +57,8 @@ impl Controller {
         let revisions = self.revisions.by_index(BY_CONTROLLER, set.metadata.uid.as_deref().unwrap_or_default());
         let current = self.settle_revision(&key, &set, &revisions).await?;
         let hash = history::hash_of(&current);
-        let pods = self.claim(&key, &set).await.map_err(|err| SyncError::Claim { key: key.clone(), err })?;
+        let claimed = owners::claim_all(&self.cx.client, &*set, &set.spec.selector, &self.pods, |_| true).await;
+        let pods = claimed.map_err(|err| SyncError::Claim { key: key.clone(), err })?;
         let nodes: Vec<Arc<Node>> = self.nodes.list();
         let managed = if may_manage {
             let planned = plan(&set, &nodes, &pods, &hash, now());
@@ -104,37 +103,9 @@ impl Controller {
         }
     }
 
-    async fn claim(&self, key: &ObjectKey, set: &DaemonSet) -> Result<Vec<Arc<Pod>>, kube::Error> {
-        let empty = Labels::new();
-        let uid = set.metadata.uid.as_deref().unwrap_or_default();
-        let mut candidates = self.pods.by_index(PODS_BY_CONTROLLER, uid);
-        candidates.extend(self.pods.by_index(PODS_BY_CONTROLLER, &orphans_of(&key.namespace)));
-        let mut owned = Vec::new();
-        for pod in candidates {
-            let matches = labels::matches(&set.spec.selector, pod.metadata.labels.as_ref().unwrap_or(&empty));
-            match owners::claim(&set.metadata, &pod.metadata, matches) {
-                Claim::Keep => owned.push(pod),
-                Claim::Release => ignore_gone(owners::release(&self.cx.client, set, &*pod).await)?,
-                Claim::Adopt => {
-                    let live = self.api(&key.namespace).get_metadata_opt(&key.name).await?;
-                    let stays = live.is_some_and(|live| {
-                        live.metadata.uid == set.metadata.uid && live.metadata.deletion_timestamp.is_none()
-                    });
-                    if stays {
-                        ignore_gone(owners::adopt(&self.cx.client, set, &*pod).await)?;
-                        owned.push(pod);
-                    }
-                }
-                Claim::Ignore => {}
-            }
-        }
-        Ok(owned)
-    }
-
     async fn apply(&self, key: &ObjectKey, set: &DaemonSet, mut plan: Plan, hash: &str) -> Result<(), kube::Error> {
         plan.create.truncate(BURST);
         plan.delete.truncate(BURST);
-        let api: Api<Pod> = Api::namespaced(self.cx.client.clone(), &key.namespace);
         for pod in &plan.ended {
             let (reason, event_type) = match client::corev1::pod::phase(pod) {
                 "Failed" => ("FailedDaemonPod", EventType::Warning),
@@ -148,44 +119,14 @@ impl Controller {
             );
             self.cx.recorder.event(set, event_type, reason, message);
         }
-        self.expectations.expect_creations(key, plan.create.len());
-        self.expectations.expect_deletions(key, plan.delete.iter().filter_map(|pod| pod.uid()));
-        let params = PostParams::default();
         let pods: Vec<Pod> = plan.create.iter().map(|node| new_pod(set, node, hash)).collect();
-        let created = join_all(pods.iter().map(|pod| api.create(&params, pod))).await;
-        let mut failure = None;
-        for result in created {
-            match result {
-                Ok(pod) => {
-                    let message = format!("Created pod: {}", pod.name_any());
-                    self.cx.recorder.event(set, EventType::Normal, "SuccessfulCreate", message);
-                }
-                Err(err) => {
-                    self.expectations.creation_observed(key);
-                    if !err.is_namespace_terminating() {
-                        let message = format!("Error creating: {err}");
-                        self.cx.recorder.event(set, EventType::Warning, "FailedCreate", message);
-                        failure = Some(err);
-                    }
-                }
-            }
-        }
-        let deleted = join_all(plan.delete.iter().map(|pod| delete(&api, pod))).await;
-        for (pod, result) in plan.delete.iter().zip(deleted) {
-            match result {
-                Ok(()) => {
-                    let message = format!("Deleted pod: {}", pod.name_any());
-                    self.cx.recorder.event(set, EventType::Normal, "SuccessfulDelete", message);
-                }
-                Err(err) => {
-                    self.expectations.deletion_observed(key, pod.metadata.uid.as_deref().unwrap_or_default());
-                    if !err.is_not_found() {
-                        failure = Some(err);
-                    }
-                }
-            }
-        }
-        failure.map_or(Ok(()), Err)
+        self.expectations.expect_creations(key, pods.len());
+        let control = PodControl { cx: &self.cx, expectations: &self.expectations, key, owner: set };
+        let created = match control.create(&pods).await {
+            Err(err) if err.is_namespace_terminating() => Ok(()),
+            created => created,
+        };
+        control.delete(&plan.delete).await.and(created)
     }
 
     async fn write_status(&self, set: &DaemonSet, status: DaemonSetStatus) -> Result<(), kube::Error> {
@@ -194,23 +135,6 @@ impl Controller {
         }
         let mut changed = set.clone();
         changed.status = Some(status);
-        let api = self.api(&set.namespace().unwrap_or_default());
-        ignore_gone(api.replace_status(&set.name_any(), &PostParams::default(), &changed).await.map(drop))
-    }
-
-    fn api(&self, namespace: &str) -> Api<DaemonSet> {
-        Api::namespaced(self.cx.client.clone(), namespace)
-    }
-}
-
-async fn delete(api: &Api<Pod>, pod: &Pod) -> Result<(), kube::Error> {
-    let same = Preconditions { uid: pod.uid(), resource_version: None };
-    api.delete(&pod.name_any(), &DeleteParams::default().preconditions(same)).await.map(drop)
-}
-
-fn ignore_gone(result: Result<(), kube::Error>) -> Result<(), kube::Error> {
-    match result {
-        Err(err) if err.is_not_found() => Ok(()),
-        other => other,
+        replace_status(&self.cx.client, &changed).await
     }
 }

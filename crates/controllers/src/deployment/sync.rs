@@ -1,10 +1,9 @@
 //! One pass: claim ReplicaSets, plan, write what changed.
 
-use std::sync::Arc;
 
 use client::controller::Requeue;
 use client::corev1::pod::is_terminal;
-use client::labels::{self, Labels};
+use client::labels;
 use client::{ApiError, EventType, ObjectKey};
 use component_base::now;
 use k8s_openapi::api::apps::v1::{Deployment, DeploymentStatus, ReplicaSet};
@@ -14,9 +13,9 @@ use kube::{Api, ResourceExt};
 use super::conditions::{self, PROGRESSING, condition};
 use super::plan::{Plan, plan};
 use super::replica_sets::{Planned, ReplicaSets, equal_but_for_hash};
-use super::{BY_CONTROLLER, Controller, revision, status};
-use crate::context::{PODS_BY_CONTROLLER, orphans_of};
-use crate::owners::{self, Claim, is_controlled_by};
+use super::{Controller, revision, status};
+use crate::owners::{self, BY_CONTROLLER, is_controlled_by};
+use crate::writes::replace_status;
 
 /// Why a pass did not complete.
 #[derive(Debug, thiserror::Error)]
@@ -41,7 +40,9 @@ impl Controller {
             self.cx.recorder.event(&*deployment, EventType::Warning, "SelectingAll", message);
             return Ok(Requeue::No);
         }
-        let owned = self.claim(&key, &deployment).await.map_err(|err| SyncError::Claim { key: key.clone(), err })?;
+        let selector = &deployment.spec.selector;
+        let owned = owners::claim_all(&self.cx.client, &*deployment, selector, &self.replica_sets, |_| true).await;
+        let owned = owned.map_err(|err| SyncError::Claim { key: key.clone(), err })?;
         let mut plan = plan(&deployment, owned, |sets| self.old_pods_run(sets), now());
         self.apply(&key, &deployment, &mut plan).await?;
         let check = status::next_check(&deployment, &plan.status, now());
@@ -51,37 +52,10 @@ impl Controller {
         Ok(check.map_or(Requeue::No, Requeue::After))
     }
 
-    async fn claim(&self, key: &ObjectKey, deployment: &Deployment) -> Result<Vec<Arc<ReplicaSet>>, kube::Error> {
-        let empty = Labels::new();
-        let uid = deployment.metadata.uid.as_deref().unwrap_or_default();
-        let mut candidates = self.replica_sets.by_index(BY_CONTROLLER, uid);
-        candidates.extend(self.replica_sets.by_index(BY_CONTROLLER, &orphans_of(&key.namespace)));
-        let mut owned = Vec::new();
-        for rs in candidates {
-            let matches = labels::matches(&deployment.spec.selector, rs.metadata.labels.as_ref().unwrap_or(&empty));
-            match owners::claim(&deployment.metadata, &rs.metadata, matches) {
-                Claim::Keep => owned.push(rs),
-                Claim::Release => owners::release(&self.cx.client, deployment, &*rs).await?,
-                Claim::Adopt => {
-                    let live = self.deployments_of(key).get_metadata_opt(&key.name).await?;
-                    let stays = live.is_some_and(|live| {
-                        live.metadata.uid == deployment.metadata.uid && live.metadata.deletion_timestamp.is_none()
-                    });
-                    if stays {
-                        owners::adopt(&self.cx.client, deployment, &*rs).await?;
-                        owned.push(rs);
-                    }
-                }
-                Claim::Ignore => {}
-            }
-        }
-        Ok(owned)
-    }
-
     fn old_pods_run(&self, sets: &ReplicaSets) -> bool {
         sets.old.iter().any(|old| {
             let uid = old.after.metadata.uid.as_deref().unwrap_or_default();
-            old.actual() > 0 || self.pods.by_index(PODS_BY_CONTROLLER, uid).iter().any(|pod| !is_terminal(pod))
+            old.actual() > 0 || self.pods.by_index(BY_CONTROLLER, uid).iter().any(|pod| !is_terminal(pod))
         })
     }
 
@@ -185,14 +159,6 @@ impl Controller {
         if changed.status == deployment.status && changed.metadata.annotations == deployment.metadata.annotations {
             return Ok(());
         }
-        let api = self.deployments_of(&ObjectKey::of(deployment));
-        match api.replace_status(&deployment.name_any(), &PostParams::default(), &changed).await {
-            Err(err) if err.is_not_found() => Ok(()),
-            result => result.map(drop),
-        }
-    }
-
-    fn deployments_of(&self, key: &ObjectKey) -> Api<Deployment> {
-        Api::namespaced(self.cx.client.clone(), &key.namespace)
+        replace_status(&self.cx.client, &changed).await
     }
 }

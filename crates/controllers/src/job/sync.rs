@@ -6,17 +6,17 @@ use std::time::Duration;
 use client::controller::Requeue;
 use client::{ApiError, EventType, ObjectKey};
 use component_base::now;
-use futures::future::join_all;
 use k8s_openapi::api::batch::v1::{Job, JobStatus};
 use k8s_openapi::api::core::v1::Pod;
-use kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions};
+use kube::api::{Patch, PatchParams};
 use kube::{Api, ResourceExt};
 use serde_json::json;
 
 use super::Controller;
 use super::plan::{Plan, holds, is_finished, plan};
 use super::pods::{TRACKING, is_indexed, is_tracked, new_pod};
-use crate::context::PODS_BY_CONTROLLER;
+use crate::owners::BY_CONTROLLER;
+use crate::writes::{PodControl, delete_pod, ignore_gone, replace_status};
 
 /// The first wait after a failure; it doubles with each (upstream: `DefaultJobPodFailureBackOff`).
 const BACKOFF: Duration = Duration::from_secs(10);
@@ -38,7 +38,7 @@ impl Controller {
             return Ok(Requeue::No);
         };
         let may_manage = self.expectations.are_satisfied(&key) && job.metadata.deletion_timestamp.is_none();
-        let pods = self.pods.by_index(PODS_BY_CONTROLLER, job.metadata.uid.as_deref().unwrap_or_default());
+        let pods = self.pods.by_index(BY_CONTROLLER, job.metadata.uid.as_deref().unwrap_or_default());
         let old = job.status.clone().unwrap_or_default();
         if is_finished(&old) || job.metadata.deletion_timestamp.is_some() {
             // Nothing is counted any more; no pod may be held.
@@ -79,10 +79,7 @@ impl Controller {
             json!({"metadata": {"uid": pod.uid(), "resourceVersion": pod.resource_version(), "finalizers": kept}});
         let patched =
             self.pods_of(pod).patch_metadata(&pod.name_any(), &PatchParams::default(), &Patch::Merge(patch)).await;
-        match patched {
-            Err(err) if !err.is_not_found() => Err(err),
-            _ => Ok(()),
-        }
+        ignore_gone(patched.map(drop))
     }
 
     async fn apply(&self, key: &ObjectKey, job: &Job, planned: &Plan) -> Result<(), SyncError> {
@@ -105,39 +102,18 @@ impl Controller {
         if uncounted && is_tracked(pod) {
             self.release_one(pod).await?;
         }
-        let same = Preconditions { uid: pod.uid(), resource_version: None };
-        self.pods_of(pod).delete(&pod.name_any(), &DeleteParams::default().preconditions(same)).await.map(drop)
+        delete_pod(&self.cx.client, pod).await
     }
 
     async fn create(&self, key: &ObjectKey, job: &Job, indexes: &[Option<i32>]) -> Result<(), kube::Error> {
-        let api: Api<Pod> = Api::namespaced(self.cx.client.clone(), &key.namespace);
         let indexed = is_indexed(job);
         let pods: Vec<Pod> = indexes.iter().filter_map(|index| new_pod(job, index.filter(|_| indexed))).collect();
         self.expectations.expect_creations(key, pods.len());
-        let params = PostParams::default();
-        let created = join_all(pods.iter().map(|pod| api.create(&params, pod))).await;
-        let mut failure = None;
-        for result in created {
-            match result {
-                Ok(pod) => {
-                    let message = format!("Created pod: {}", pod.name_any());
-                    self.cx.recorder.event(job, EventType::Normal, "SuccessfulCreate", message);
-                }
-                Err(err) => {
-                    self.expectations.creation_observed(key);
-                    if !err.is_namespace_terminating() {
-                        self.cx.recorder.event(
-                            job,
-                            EventType::Warning,
-                            "FailedCreate",
-                            format!("Error creating: {err}"),
-                        );
-                        failure = Some(err);
-                    }
-                }
-            }
+        let control = PodControl { cx: &self.cx, expectations: &self.expectations, key, owner: job };
+        match control.create(&pods).await {
+            Err(err) if err.is_namespace_terminating() => Ok(()),
+            created => created,
         }
-        failure.map_or(Ok(()), Err)
     }
 
     fn say(&self, job: &Job, old: &JobStatus, new: &JobStatus) {
@@ -162,11 +138,7 @@ impl Controller {
     async fn write_status(&self, job: &Job, status: &JobStatus) -> Result<(), kube::Error> {
         let mut changed = job.clone();
         changed.status = Some(status.clone());
-        let api: Api<Job> = Api::namespaced(self.cx.client.clone(), &job.namespace().unwrap_or_default());
-        match api.replace_status(&job.name_any(), &PostParams::default(), &changed).await {
-            Err(err) if err.is_not_found() => Ok(()),
-            result => result.map(drop),
-        }
+        replace_status(&self.cx.client, &changed).await
     }
 
     fn pods_of(&self, pod: &Pod) -> Api<Pod> {

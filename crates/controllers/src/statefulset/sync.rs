@@ -5,20 +5,19 @@ use std::time::Duration;
 
 use client::controller::Requeue;
 use client::corev1::pod::{phase, until_available};
-use client::labels::{self, Labels};
 use client::{ApiError, EventType, ObjectKey};
 use component_base::now;
 use k8s_openapi::api::apps::v1::{ControllerRevision, StatefulSet, StatefulSetStatus};
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
-use kube::api::{DeleteParams, PostParams, Preconditions};
+use kube::api::PostParams;
 use kube::{Api, ResourceExt};
 
+use super::Controller;
 use super::identity::{claims, new_pod, ordinal_of, revision_of, template_of};
 use super::plan::{Action, Revisions, plan, status};
-use super::{BY_CONTROLLER, Controller};
-use crate::context::{PODS_BY_CONTROLLER, orphans_of};
 use crate::history::{self, Settled};
-use crate::owners::{self, Claim};
+use crate::owners::{self, BY_CONTROLLER};
+use crate::writes::{delete_pod, ignore_gone, replace_status};
 
 /// Revisions that are kept when the set does not say.
 const DEFAULT_HISTORY: i32 = 10;
@@ -50,7 +49,10 @@ impl Controller {
             revisions.iter().find(|one| Some(one.name_any()) == written).cloned().unwrap_or_else(|| update.clone());
         let (current_name, update_name) = (current.name_any(), update.name_any());
         let names = Revisions { current: &current_name, update: &update_name };
-        let pods = self.claim(&key, &set).await.map_err(|err| SyncError::Claim { key: key.clone(), err })?;
+        // Only a pod with one of the set's names can be one of its.
+        let has_its_name = |pod: &Pod| ordinal_of(&set, pod).is_some();
+        let claimed = owners::claim_all(&self.cx.client, &*set, &set.spec.selector, &self.pods, has_its_name).await;
+        let pods = claimed.map_err(|err| SyncError::Claim { key: key.clone(), err })?;
         let mut failure = None;
         for action in plan(&set, &pods, names, now()) {
             if let Err(err) = self.act(&key, &set, action, &current, &update).await {
@@ -98,27 +100,6 @@ impl Controller {
         }
     }
 
-    async fn claim(&self, key: &ObjectKey, set: &StatefulSet) -> Result<Vec<Arc<Pod>>, kube::Error> {
-        let empty = Labels::new();
-        let mut candidates = self.pods.by_index(PODS_BY_CONTROLLER, set.metadata.uid.as_deref().unwrap_or_default());
-        candidates.extend(self.pods.by_index(PODS_BY_CONTROLLER, &orphans_of(&key.namespace)));
-        let mut owned = Vec::new();
-        for pod in candidates {
-            let matches = labels::matches(&set.spec.selector, pod.metadata.labels.as_ref().unwrap_or(&empty));
-            match owners::claim(&set.metadata, &pod.metadata, matches) {
-                Claim::Keep => owned.push(pod),
-                Claim::Release => ignore_gone(owners::release(&self.cx.client, set, &*pod).await)?,
-                // Only a pod with one of the set's names can be one of its.
-                Claim::Adopt if ordinal_of(set, &pod).is_some() => {
-                    ignore_gone(owners::adopt(&self.cx.client, set, &*pod).await)?;
-                    owned.push(pod);
-                }
-                Claim::Adopt | Claim::Ignore => {}
-            }
-        }
-        Ok(owned)
-    }
-
     async fn act(
         &self,
         key: &ObjectKey,
@@ -155,9 +136,7 @@ impl Controller {
                     let message = format!("StatefulSet {key} is recreating failed Pod {}", pod.name_any());
                     self.cx.recorder.event(set, EventType::Warning, "RecreatingFailedPod", message);
                 }
-                let same = Preconditions { uid: pod.uid(), resource_version: None };
-                let deleted = api.delete(&pod.name_any(), &DeleteParams::default().preconditions(same)).await;
-                ignore_gone(deleted.map(drop))?;
+                ignore_gone(delete_pod(&self.cx.client, &pod).await)?;
                 let message = format!("delete Pod {} in StatefulSet {} successful", pod.name_any(), key.name);
                 self.cx.recorder.event(set, EventType::Normal, "SuccessfulDelete", message);
                 Ok(())
@@ -185,14 +164,6 @@ impl Controller {
         }
         let mut changed = set.clone();
         changed.status = Some(status);
-        let api: Api<StatefulSet> = Api::namespaced(self.cx.client.clone(), &set.namespace().unwrap_or_default());
-        ignore_gone(api.replace_status(&set.name_any(), &PostParams::default(), &changed).await.map(drop))
-    }
-}
-
-fn ignore_gone(result: Result<(), kube::Error>) -> Result<(), kube::Error> {
-    match result {
-        Err(err) if err.is_not_found() => Ok(()),
-        other => other,
+        replace_status(&self.cx.client, &changed).await
     }
 }

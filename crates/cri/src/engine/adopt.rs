@@ -12,7 +12,7 @@ use super::Inner;
 use super::records::{Container, ContainerRecord, Sandbox, file_name, read_json};
 use super::sandboxes::clear_directory;
 use super::shim_client;
-use crate::runtime::Error;
+use crate::runtime::{ContainerState, Error};
 use crate::shim::protocol::{STATUS_FILE, Status};
 
 impl Inner {
@@ -48,6 +48,9 @@ impl Inner {
             for container in self.containers_of(&sandbox.id) {
                 if let Ok(status) = read_json::<Status>(&container.directory.join(STATUS_FILE)) {
                     self.learn(&container.id, status);
+                }
+                if matches!(container.state(), ContainerState::Running { .. }) {
+                    warn_of(self.limit(container).await);
                 }
             }
             return;

@@ -114,11 +114,12 @@ impl Inner {
         }
         let request = Request::Start { container: id.to_owned() };
         match shim_client::ask(&container.sandbox.directory, &request).await {
-            Ok(Reply::Event { status, .. }) => {
-                self.learn(id, status);
-                Ok(())
+            Ok(reply) => {
+                if let Reply::Event { status, .. } = reply {
+                    self.learn(id, status);
+                }
+                self.limit(container.clone()).await
             }
-            Ok(_) => Ok(()),
             Err(RequestError::Refused(cause)) => {
                 // How it ended is on disk before we are told, and perhaps not among the news yet.
                 if let Ok(status) = read_json(&container.directory.join(STATUS_FILE)) {
@@ -128,6 +129,24 @@ impl Inner {
             }
             Err(err) => Err(Error::failed("failed to start container", err)),
         }
+    }
+
+    /// Sets the limits that hold from exec on: with a small quota of CPU time the preparations before it, which are
+    /// ours, would use up many periods of it.
+    pub(super) async fn limit(&self, container: Arc<Container>) -> Result<(), Error> {
+        let cgroups = self.cgroups.clone();
+        self.blocking(move || {
+            let resources = container.record.lock().config.resources.clone();
+            if resources.cpu_quota_us <= 0 {
+                return Ok(());
+            }
+            match cgroups.ensure(&container.cgroup(), &resources) {
+                // It has ended meanwhile and its group is being removed.
+                Err(_) if matches!(container.state(), ContainerState::Exited { .. }) => Ok(()),
+                result => result,
+            }
+        })
+        .await
     }
 
     pub(super) async fn stop_container(self: &Arc<Self>, id: &str, grace_s: u64) -> Result<(), Error> {
@@ -246,7 +265,7 @@ impl Layout<'_> {
             .map_err(|err| Error::failed(format!("making the working directory {working_dir:?}"), err))?;
 
         let cgroup = format!("{}/{}", sandbox.cgroup_parent.trim_end_matches('/'), self.id);
-        cgroups.ensure(&cgroup, &self.config.resources)?;
+        cgroups.ensure(&cgroup, &Resources { cpu_quota_us: 0, ..self.config.resources.clone() })?;
         let rules = if self.config.security.privileged { &[DeviceRule::ALL][..] } else { &spec::DEVICE_RULES };
         cgroups.allow_devices(&cgroup, rules)?;
         let directories = cgroups.directories(&cgroup);

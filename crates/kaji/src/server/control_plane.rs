@@ -56,8 +56,12 @@ pub async fn start(settings: &Settings, health: &Health, scope: &Scope) -> anyho
     ensure_dns_service(settings, &plane).await?;
     // One cache of each kind for everything that acts for the control plane.
     let informers = Informers::new(plane.client(UserInfo::new(CONTROLLER_MANAGER, NO_GROUPS)), scope);
-    start_scheduler(&plane, &informers, scope)?;
-    start_controllers(settings, &plane, &informers, scope)?;
+    if !settings.args.disable_scheduler {
+        start_scheduler(&plane, &informers, scope)?;
+    }
+    if !settings.args.disable_controller_manager {
+        start_controllers(settings, &plane, &informers, scope)?;
+    }
     Ok(plane)
 }
 
@@ -181,10 +185,6 @@ async fn ensure_dns_service(settings: &Settings, plane: &ControlPlane) -> anyhow
     });
     let service: Service = serde_json::from_value(service)?;
     let api: Api<Service> = Api::namespaced(plane.client(apiserver::server::own_identity()), "kube-system");
-    // Asked for first: a second one is refused for its address before anybody looks at its name.
-    if api.get_opt("kube-dns").await.context("look for Service kube-dns")?.is_some() {
-        return Ok(());
-    }
     // Asked first: a create would be refused for the address that the Service itself holds.
     if api.get_opt("kube-dns").await.context("look for Service kube-dns")?.is_none() {
         api.create(&PostParams::default(), &service).await.context("make Service kube-dns")?;

@@ -1,9 +1,11 @@
 //! Images: archives, a real registry, and what happens when there is none.
 
 use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-use testkit::Cluster;
+use cri::images::build::File;
+use testkit::{Cluster, Machine};
 
 use crate::kit::{self, BUSYBOX, KAJI};
 
@@ -45,43 +47,134 @@ fn a_missing_image_backs_off_with_a_reason() {
     cluster.kubectl(&["describe", "pod", "lacks"]).says("Failed to pull image \"registry.invalid/none:1\"");
 }
 
-/// Debian's docker-registry inside the node's network.
-struct Registry(Child);
+/// A small file system at a directory for as long as it lives.
+struct SmallDisk(PathBuf);
 
-impl Drop for Registry {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
+impl SmallDisk {
+    fn mount(directory: &Path, size: &str) -> Self {
+        std::fs::create_dir_all(directory).expect("a directory");
+        let size = format!("size={size}");
+        let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", &size, "kaji-test"]).arg(directory).status();
+        assert!(mounted.expect("mount runs").success());
+        Self(directory.to_owned())
     }
 }
 
-fn registry(cluster: &Cluster, address: &str) -> Registry {
-    let dir = cluster.machine.dir().join("registry");
-    std::fs::create_dir_all(&dir).expect("a directory");
-    let config = format!(
-        "version: 0.1\nlog: {{level: info}}\nstorage: {{filesystem: {{rootdirectory: {}}}}}\nhttp: {{addr: '{address}'}}\n",
-        dir.display()
-    );
-    let config = cluster.machine.file("registry.yml", &config);
-    let mut command: Command = cluster.machine.command("docker-registry", &["serve", &config]);
-    let mut child =
-        command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("apt-get install docker-registry");
-    let stderr = child.stderr.take().expect("a pipe");
-    let mut lines = BufReader::new(stderr).lines();
-    let listening = lines.by_ref().map_while(Result::ok).any(|line| line.contains("listening on"));
-    assert!(listening, "the registry listens");
-    std::thread::spawn(move || lines.for_each(drop));
-    Registry(child)
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("--lazy").arg(&self.0).status();
+    }
 }
 
 #[test]
+fn a_full_disk_is_told_and_nothing_else_suffers() {
+    let machine = Machine::new(KAJI);
+    let _disk = SmallDisk::mount(&machine.home(), "64m");
+    let cluster = Cluster::create_on(machine, "full", &[]);
+    let archive = kit::save(&cluster, "small.tar", vec![kit::busybox(&[BUSYBOX])]);
+    kit::load(&cluster, &archive).ok();
+    let mut large = kit::busybox(&["kaji.local/large:1"]);
+    large.layers[0].push(File::new("large", 0o644, vec![0; 100 << 20]));
+    let archive = kit::save(&cluster, "large.tar", vec![large]);
+    kit::load(&cluster, &archive).fails_with("no space left on device");
+    let listed = cluster.machine.kaji(&["image", "list", "--name", cluster.name()]).ok();
+    assert!(listed.contains(BUSYBOX) && !listed.contains("large"), "{listed}");
+    // What was half unpacked is gone, so there is room for pods again.
+    cluster.apply(&kit::pod("after", "sleep 1000"));
+    cluster.wait("condition=Ready", &["pod/after"]);
+}
+
+/// Debian's docker-registry inside the node's network.
+struct Registry {
+    process: Child,
+    address: &'static str,
+    /// `http`, or `https` with a user `kaji` whose password is `secret`.
+    scheme: &'static str,
+    certificate: PathBuf,
+}
+
+impl Drop for Registry {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// `secret`, as bcrypt hashes it.
+const PASSWORDS: &str = "kaji:$2b$05$kajikajikajikajikajik.V4I3XQ2.YOz8Ew73KI4lwI6FO2PDg4e\n";
+
+/// Writes a certificate for an address and its key; answers their paths.
+fn certificate(machine: &Machine, address: &str) -> (String, String) {
+    let host = address.split(':').next().unwrap_or_default().to_owned();
+    let made = rcgen::generate_simple_self_signed(vec![host]).expect("a certificate");
+    (machine.file("registry.crt", &made.cert.pem()), machine.file("registry.key", &made.signing_key.serialize_pem()))
+}
+
+impl Registry {
+    fn start(machine: &Machine, address: &'static str, tls: Option<(&str, &str)>) -> Self {
+        let dir = machine.dir().join("registry");
+        std::fs::create_dir_all(&dir).expect("a directory");
+        let mut config = format!(
+            "version: 0.1\nlog: {{level: info}}\nstorage: {{filesystem: {{rootdirectory: {}}}}}\n",
+            dir.display()
+        );
+        if let Some((certificate, key)) = tls {
+            let passwords = machine.file("passwords", PASSWORDS);
+            config += &format!("auth: {{htpasswd: {{realm: test, path: {passwords}}}}}\n");
+            config += &format!("http: {{addr: '{address}', tls: {{certificate: {certificate}, key: {key}}}}}\n");
+        } else {
+            config += &format!("http: {{addr: '{address}'}}\n");
+        }
+        let config = machine.file("registry.yml", &config);
+        let mut command: Command = machine.command("docker-registry", &["serve", &config]);
+        let mut process =
+            command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("apt-get install docker-registry");
+        let stderr = process.stderr.take().expect("a pipe");
+        let mut lines = BufReader::new(stderr).lines();
+        let listening = lines.by_ref().map_while(Result::ok).any(|line| line.contains("listening on"));
+        assert!(listening, "the registry listens");
+        std::thread::spawn(move || lines.for_each(drop));
+        let scheme = if tls.is_some() { "https" } else { "http" };
+        Self { process, address, scheme, certificate: tls.map(|(path, _)| path.into()).unwrap_or_default() }
+    }
+
+    /// Pushes busybox by the registry's HTTP API, with curl as the client.
+    fn push(&self, cluster: &Cluster, repository: &str, tag: &str) {
+        let archive = kit::save(cluster, "push.tar", vec![kit::busybox(&[BUSYBOX])]);
+        let url = format!("{}://{}/v2/{repository}", self.scheme, self.address);
+        let options = match self.scheme {
+            "https" => format!("-u kaji:secret --cacert {}", self.certificate.display()),
+            _ => String::new(),
+        };
+        let script = format!(
+            r#"mkdir -p push && cd push && tar xf {archive}
+            ask() {{ curl -sf {options} "$@"; }}
+            blob() {{
+                digest=sha256:$(sha256sum "$1" | cut -d' ' -f1)
+                where=$(ask -i -X POST {url}/blobs/uploads/ | tr -d '\r' | sed -n 's/^[Ll]ocation: //p')
+                ask -X PUT -H 'Content-Type: application/octet-stream' --data-binary @"$1" "$where&digest=$digest" > /dev/null
+                echo "{{\"mediaType\":\"$2\",\"size\":$(stat -c %s "$1"),\"digest\":\"$digest\"}}"
+            }}
+            config=$(python3 -c 'import json; print(json.load(open("manifest.json"))[0]["Config"])')
+            layer=$(python3 -c 'import json; print(json.load(open("manifest.json"))[0]["Layers"][0])')
+            c=$(blob "$config" application/vnd.oci.image.config.v1+json)
+            l=$(blob "$layer" application/vnd.oci.image.layer.v1.tar)
+            echo "{{\"schemaVersion\":2,\"mediaType\":\"application/vnd.oci.image.manifest.v1+json\",\"config\":$c,\"layers\":[$l]}}" > m.json
+            ask -X PUT -H 'Content-Type: application/vnd.oci.image.manifest.v1+json' --data-binary @m.json {url}/manifests/{tag}"#
+        );
+        cluster.shell(&script).ok();
+    }
+}
+
+/// The first network is free on a machine of one's own, and this machine has its first address.
+const REGISTRY: &str = "172.30.0.1:5000";
+
+#[test]
 fn images_are_pulled_from_a_registry() {
-    // The first network is free on a machine of one's own, and this machine has its first address.
-    let address = "172.30.0.1:5000";
-    let cluster = Cluster::create_with(KAJI, "pull", &["--insecure-registry", address]);
-    let _registry = registry(&cluster, address);
-    push(&cluster, address, "demo/busybox", "1.0");
-    let reference = format!("{address}/demo/busybox:1.0");
+    let cluster = Cluster::create_with(KAJI, "pull", &["--insecure-registry", REGISTRY]);
+    let registry = Registry::start(&cluster.machine, REGISTRY, None);
+    registry.push(&cluster, "demo/busybox", "1.0");
+    let reference = format!("{REGISTRY}/demo/busybox:1.0");
     cluster.machine.kaji(&["image", "pull", &reference, "--name", cluster.name()]).says(&reference);
     let pod = kit::pod("pulled", "sleep 1000").replace(BUSYBOX, &reference);
     cluster.apply(&pod);
@@ -89,27 +182,25 @@ fn images_are_pulled_from_a_registry() {
     assert!(cluster.value("pod/pulled", "{.status.containerStatuses[0].imageID}").contains("@sha256:"));
     cluster
         .machine
-        .kaji(&["image", "pull", &format!("{address}/demo/none:1"), "--name", cluster.name()])
+        .kaji(&["image", "pull", &format!("{REGISTRY}/demo/none:1"), "--name", cluster.name()])
         .fails_with("failed to pull");
 }
 
-/// Pushes busybox by the registry's HTTP API, with curl as the client.
-fn push(cluster: &Cluster, address: &str, repository: &str, tag: &str) {
-    let archive = kit::save(cluster, "push.tar", vec![kit::busybox(&[BUSYBOX])]);
-    let script = format!(
-        r#"mkdir -p push && cd push && tar xf {archive}
-        blob() {{
-            digest=sha256:$(sha256sum "$1" | cut -d' ' -f1)
-            where=$(curl -sfi -X POST http://{address}/v2/{repository}/blobs/uploads/ | tr -d '\r' | sed -n 's/^[Ll]ocation: //p')
-            curl -sf -X PUT -H 'Content-Type: application/octet-stream' --data-binary @"$1" "$where&digest=$digest" > /dev/null
-            echo "{{\"mediaType\":\"$2\",\"size\":$(stat -c %s "$1"),\"digest\":\"$digest\"}}"
-        }}
-        config=$(python3 -c 'import json; print(json.load(open("manifest.json"))[0]["Config"])')
-        layer=$(python3 -c 'import json; print(json.load(open("manifest.json"))[0]["Layers"][0])')
-        c=$(blob "$config" application/vnd.oci.image.config.v1+json)
-        l=$(blob "$layer" application/vnd.oci.image.layer.v1.tar)
-        echo "{{\"schemaVersion\":2,\"mediaType\":\"application/vnd.oci.image.manifest.v1+json\",\"config\":$c,\"layers\":[$l]}}" > m.json
-        curl -sf -X PUT -H 'Content-Type: application/vnd.oci.image.manifest.v1+json' --data-binary @m.json http://{address}/v2/{repository}/manifests/{tag}"#
-    );
-    cluster.shell(&script).ok();
+#[test]
+fn a_private_registry_wants_its_certificate_and_a_secret() {
+    let machine = Machine::new(KAJI);
+    let (certificate, key) = certificate(&machine, REGISTRY);
+    let cluster = Cluster::create_on(machine, "private", &["--registry-ca", &certificate]);
+    let registry = Registry::start(&cluster.machine, REGISTRY, Some((&certificate, &key)));
+    registry.push(&cluster, "team/busybox", "1.0");
+    let pod = kit::pod("private", "sleep 1000").replace(BUSYBOX, &format!("{REGISTRY}/team/busybox:1.0"));
+    cluster.apply(&pod);
+    cluster.wait("jsonpath={.status.containerStatuses[0].state.waiting.reason}=ImagePullBackOff", &["pod/private"]);
+    cluster.kubectl(&["describe", "pod", "private"]).says("no basic auth credentials");
+    cluster.kubectl(&["delete", "pod", "private"]).ok();
+    let server = format!("--docker-server={REGISTRY}");
+    let login = ["--docker-username=kaji", "--docker-password=secret", &server];
+    cluster.kubectl(&[&["create", "secret", "docker-registry", "login"], &login[..]].concat()).ok();
+    cluster.apply(&pod.replace("spec:\n", "spec:\n  imagePullSecrets: [{name: login}]\n"));
+    cluster.wait("condition=Ready", &["pod/private"]);
 }

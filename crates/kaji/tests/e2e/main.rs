@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod book;
+mod clients;
 mod crash;
 mod images;
 mod kit;

@@ -46,6 +46,20 @@ fn exec_attach_and_cp_carry_bytes_and_exit_codes() {
 }
 
 #[test]
+fn a_running_container_is_attached_to() {
+    let cluster = kit::cluster_with_busybox("attach");
+    cluster.apply(&kit::pod("ticks", "while sleep 0.1; do echo tick; done"));
+    cluster.apply(
+        &kit::pod("reads", "read line; echo got $line; sleep 1000").replace("command:", "stdin: true\n    command:"),
+    );
+    cluster.wait("condition=Ready", &["pod/ticks", "pod/reads"]);
+    cluster.start_kubectl(&["attach", "ticks"]).line_with("tick");
+    let mut attached = cluster.start_kubectl(&["attach", "-i", "reads"]);
+    attached.stdin().write_all(b"a line\n").expect("sent");
+    attached.line_with("got a line");
+}
+
+#[test]
 fn ports_are_forwarded_to_pods_and_services() {
     let cluster = kit::cluster_with_hello("forward");
     let pod = cluster.kubectl(&["get", "pods", "-o", "name"]).ok();

@@ -33,7 +33,9 @@ pub async fn create(job: &Job, attempt: u32) -> Result<Sandbox, String> {
     let (cx, pod) = (&job.cx, &*job.pod);
     let id = PodRef::of(pod);
     let cgroup = resources::pod_cgroup(&cx.config.cgroup_root, pod, &id.uid);
-    cx.cgroups.ensure(&cgroup, &resources::of_pod(pod)).map_err(|err| err.to_string())?;
+    // A quota of CPU time comes with the first program; the preparations before are not the pod's.
+    let unthrottled = cri::Resources { cpu_quota_us: 0, ..resources::of_pod(pod) };
+    cx.cgroups.ensure(&cgroup, &unthrottled).map_err(|err| err.to_string())?;
     let (netns, ips) = if host_network(pod) {
         (None, vec![cx.config.node_ip])
     } else {

@@ -4,8 +4,9 @@ use client::ObjectKey;
 use k8s_openapi::api::core::v1::Service;
 use kube::ResourceExt;
 
-use super::{ContainerJob, finish, image, sandbox};
+use super::{ContainerJob, finish, image, resize, sandbox};
 use crate::container::{config, env, mounts, security, services};
+use crate::pod::PodRef;
 use crate::pod::container::{Ended, Instance, Life, SetupFailure};
 use crate::pod::spec::spec;
 
@@ -42,6 +43,9 @@ pub async fn container(job: &ContainerJob) -> Result<Instance, SetupFailure> {
     if let Err(err) = cx.runtime.start_container(&id).await {
         job.event(true, "Failed", format!("Error: {err}"));
         return Ok(never_started(job, id, &err.to_string()));
+    }
+    if let Err(err) = resize::limit_pod(&job.job) {
+        tracing::warn!(pod = %PodRef::of(pod), %err, "the pod runs without its limits");
     }
     job.event(false, "Started", "Container started");
     if let Some(obsolete) = &job.obsolete

@@ -1,4 +1,4 @@
-//! Measures the engine: `cargo run --release -p store --example bench [DIR] [WRITES] [WRITERS]`.
+//! Measures the engine: `cargo run --release -p store --example throughput [DIR] [WRITES] [WRITERS]`.
 //!
 //! With 0 writes it only opens the database of an earlier run, so that memory is measured in a fresh process.
 

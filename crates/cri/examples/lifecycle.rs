@@ -1,4 +1,4 @@
-//! Times the life of containers on this machine: `cargo run --release -p cri --example bench -- [N] [SECCOMP]` as root.
+//! Times the life of containers on this machine: `cargo run --release -p cri --example lifecycle -- [N] [SECCOMP]` as root.
 //!
 //! The helper is found as `cri-shim` in the target directory, so build it first: `cargo build --release -p cri --bins`.
 
