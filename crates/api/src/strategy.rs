@@ -56,7 +56,7 @@ pub(crate) use quota::{LimitRange, ResourceQuota};
 pub(crate) use rbac::{Binding, Role};
 pub(crate) use replica_set::ReplicaSet;
 pub(crate) use replication_controller::ReplicationController;
-pub(crate) use required::{Structure, Unversioned};
+pub(crate) use required::{PathNamed, Structure, Unversioned};
 pub(crate) use scheduling::{PriorityClass, RuntimeClass};
 pub(crate) use secret::Secret;
 pub(crate) use service::Service;

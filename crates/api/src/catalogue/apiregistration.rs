@@ -10,7 +10,7 @@ pub(super) fn rows() -> Vec<Resource> {
     vec![
         V1.cluster("APIService", "apiservices")
             .columns(columns::api_services())
-            .strategy(strategy::Unversioned)
+            .strategy(strategy::PathNamed)
             .category("api-extensions")
             .status(),
     ]

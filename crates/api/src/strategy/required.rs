@@ -2,7 +2,7 @@
 
 use apimachinery::field::{self, Error, Path};
 use apimachinery::schema::{NodeId, SchemaSet, Shape};
-use apimachinery::{GroupVersionKind, Object};
+use apimachinery::{GroupVersionKind, Object, validation};
 use serde_json::Value;
 
 use crate::check::Errors;
@@ -24,6 +24,24 @@ pub(crate) struct Unversioned;
 impl Strategy for Unversioned {
     fn validate(&self, object: &Object) -> Vec<field::Error> {
         missing(object, &["spec"])
+    }
+
+    fn generation(&self) -> Generation {
+        Generation::Never
+    }
+}
+
+/// The same for kinds whose names need only fit into a path: the APIService of the core group is called `v1.`
+/// (upstream: kube-aggregator/pkg/apis/apiregistration/validation).
+pub(crate) struct PathNamed;
+
+impl Strategy for PathNamed {
+    fn validate(&self, object: &Object) -> Vec<field::Error> {
+        Unversioned.validate(object)
+    }
+
+    fn name_errors(&self, name: &str, prefix: bool) -> Vec<String> {
+        validation::name_is_path_segment(name, prefix)
     }
 
     fn generation(&self) -> Generation {

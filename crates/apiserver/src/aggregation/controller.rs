@@ -15,7 +15,7 @@ use api::catalogue::GROUP_VERSIONS;
 use apimachinery::{Object, StatusError};
 use component_base::Backoff;
 use futures::FutureExt;
-use futures::future::{join_all, select_all, try_join_all};
+use futures::future::{BoxFuture, join_all, select_all, try_join_all};
 use serde_json::{Value, json};
 use store::{Event, RangeRequest, Watch};
 
@@ -84,9 +84,8 @@ impl Controller {
             if outcome == Outcome::NoOthers {
                 watches.truncate(2);
             } else if watches.len() == 2 {
-                for prefix in TARGETS {
-                    watches.push(self.watch(prefix).await?);
-                }
+                let [services, slices] = TARGETS.map(|prefix| self.watch(prefix).boxed());
+                watches.extend([services.await?, slices.await?]);
                 // What happened before the watches began is seen by looking once more.
                 continue;
             }
@@ -120,7 +119,7 @@ impl Controller {
         tokio::pin!(timer);
         loop {
             let first = tokio::select! {
-                (event, ..) = select_all(watches.iter_mut().map(|watch| watch.next())) => event,
+                (event, ..) = select_all(watches.iter_mut().map(|watch| watch.next()).collect::<Vec<_>>()) => event,
                 () = &mut timer => return Ok(true),
             };
             let Some(mut news) = self.heard(first)? else { return Ok(false) };
@@ -163,9 +162,9 @@ impl Controller {
         let (mut local, mut others) = (Vec::new(), Vec::new());
         for service in &services {
             if service["spec"]["service"].is_object() {
-                others.push(self.check(service));
+                others.push(self.check(service).boxed());
             } else {
-                local.push(self.set_condition(service, Condition::local()));
+                local.push(self.set_condition(service, Condition::local()).boxed());
             }
         }
         try_join_all(local).await?;
@@ -173,7 +172,7 @@ impl Controller {
         for checked in join_all(others).await {
             let (remote, service, condition) = checked?;
             remotes.push(remote);
-            conditions.push(self.set_condition(service, condition));
+            conditions.push(self.set_condition(service, condition).boxed());
         }
         let outcome = match &*remotes {
             [] => Outcome::NoOthers,
@@ -196,21 +195,22 @@ impl Controller {
     async fn register(&self) -> Result<(), StatusError> {
         let wanted = local(&self.server.registry.rows(), &self.objects(DEFINITIONS).await?);
         let present = self.objects(SERVICES).await?;
-        let is_there = |name: &str| present.iter().any(|service| service["metadata"]["name"] == name);
-        let mut made = Vec::new();
+        let mut writes: Vec<BoxFuture<'_, Result<(), StatusError>>> = Vec::new();
         for (name, object) in &wanted {
-            if !is_there(name) {
-                made.push(self.make(name, object));
+            if !present.iter().any(|service| service["metadata"]["name"] == name.as_str()) {
+                writes.push(self.make(name, object).boxed());
             }
         }
-        let mut removed = Vec::new();
         for service in &present {
             let name = service["metadata"]["name"].as_str().unwrap_or_default();
             if service["metadata"]["labels"][MANAGED] == "true" && !wanted.contains_key(name) {
-                removed.push(self.remove(name));
+                writes.push(self.remove(name).boxed());
             }
         }
-        futures::future::try_join(try_join_all(made), try_join_all(removed)).await?;
+        // One that is refused keeps no other from being made.
+        for error in join_all(writes).await.into_iter().filter_map(Result::err) {
+            tracing::warn!(%error, "make or remove an APIService");
+        }
         Ok(())
     }
 

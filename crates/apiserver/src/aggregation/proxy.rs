@@ -48,7 +48,7 @@ pub(crate) async fn answer(
             return text(StatusCode::SERVICE_UNAVAILABLE, "service unavailable\n".into());
         }
     };
-    let io = match connect(remote, &address).await {
+    let io = match connect(remote.clone(), address.clone()).await {
         Ok(io) => io,
         Err(error) => return unreachable(&error),
     };
@@ -138,12 +138,13 @@ pub(super) async fn resolve(registry: &Registry, service: &ServiceReference) -> 
     }
 }
 
-async fn connect(remote: &Remote, address: &str) -> Result<Box<dyn Io>, String> {
-    let tls = remote.tls.clone()?;
+async fn connect(remote: Remote, address: String) -> Result<Box<dyn Io>, String> {
+    let tls = remote.tls?;
     let ServiceReference { namespace, name, .. } = &remote.service;
     let server_name = ServerName::try_from(format!("{name}.{namespace}.svc")).map_err(|error| error.to_string())?;
-    let connect = async {
-        let stream = TcpStream::connect(address).await?;
+    let target = address.clone();
+    let connect = async move {
+        let stream = TcpStream::connect(target).await?;
         stream.set_nodelay(true)?;
         TlsConnector::from(tls).connect(server_name, stream).await
     };
@@ -165,47 +166,61 @@ pub(super) struct Found {
 /// Asks the server for its group version's discovery document, as upstream's availability check does.
 pub(super) async fn check(server: &Arc<ApiServer>, remote: &Remote) -> Result<Found, String> {
     let address = resolve(&server.registry, &remote.service).await.map_err(|error| error.message)?;
+    let question = Question { server: server.clone(), remote: remote.clone(), address };
     let path = format!("/apis/{}/{}", remote.group, remote.version);
-    let url = format!("https://{address}{path}");
-    match tokio::time::timeout(CHECK_TIMEOUT, ask(server, remote, &address, &path)).await {
-        Ok(Ok((code, resources))) if code.is_success() => {
-            Ok(Found { resources, openapi_hash: openapi_hash(server, remote, &address).await })
+    let url = format!("https://{}{path}", question.address);
+    match question.ask(path).await {
+        Some(Ok((code, resources))) if code.is_success() => {
+            Ok(Found { resources, openapi_hash: question.openapi_hash().await })
         }
-        Ok(Ok((code, _))) => {
+        Some(Ok((code, _))) => {
             Err(format!("failing or missing response from {url}: bad status from {url}: {}", code.as_u16()))
         }
-        Ok(Err(error)) => Err(format!("failing or missing response from {url}: Get {url:?}: {error}")),
-        Err(_) => Err(format!("timed out waiting for {url}")),
+        Some(Err(error)) => Err(format!("failing or missing response from {url}: Get {url:?}: {error}")),
+        None => Err(format!("timed out waiting for {url}")),
     }
 }
 
-/// Reads the server's index of OpenAPI 3 documents. One that has none is there all the same.
-async fn openapi_hash(server: &Arc<ApiServer>, remote: &Remote, address: &str) -> Option<String> {
-    let asked = tokio::time::timeout(CHECK_TIMEOUT, ask(server, remote, address, "/openapi/v3")).await;
-    let (_, index) = asked.ok()?.ok()?;
-    let url = index["paths"][format!("apis/{}/{}", remote.group, remote.version)]["serverRelativeURL"].as_str()?;
-    Some(url.split_once("hash=").map_or("", |(_, hash)| hash).to_owned())
+/// A server that is asked what it serves.
+#[derive(Clone)]
+struct Question {
+    server: Arc<ApiServer>,
+    remote: Remote,
+    address: String,
 }
 
-async fn ask(
-    server: &Arc<ApiServer>,
-    remote: &Remote,
-    address: &str,
-    path: &str,
-) -> Result<(StatusCode, Value), String> {
-    let io = connect(remote, address).await?;
-    let request = Request::builder().method(Method::GET).uri(path).header("accept", "application/json");
-    let (mut parts, body) = request.body(body::empty()).map_err(|error| error.to_string())?.into_parts();
-    identify(&mut parts.headers, &UserInfo { groups: vec!["system:masters".into()], ..aggregator() });
-    let response = forward(io, parts, body, address, path, &server.scope).await.map_err(|error| error.message)?;
-    let code = response.status();
-    let body = Limited::new(response.into_body(), MAX_DOCUMENT_BYTES);
-    let bytes: Bytes = body.collect().await.map_err(|error| error.to_string())?.to_bytes();
-    Ok((code, serde_json::from_slice(&bytes).unwrap_or_default()))
+impl Question {
+    /// The hash in the server's index of OpenAPI 3 documents. One that has none is there all the same.
+    async fn openapi_hash(&self) -> Option<String> {
+        let (_, index) = self.ask("/openapi/v3".into()).await?.ok()?;
+        let document = format!("apis/{}/{}", self.remote.group, self.remote.version);
+        let url = index["paths"][document]["serverRelativeURL"].as_str()?;
+        Some(url.split_once("hash=").map_or("", |(_, hash)| hash).to_owned())
+    }
+
+    /// The answer at a path, if it comes in time.
+    async fn ask(&self, path: String) -> Option<Result<(StatusCode, Value), String>> {
+        tokio::time::timeout(CHECK_TIMEOUT, self.clone().answer(path)).await.ok()
+    }
+
+    async fn answer(self, path: String) -> Result<(StatusCode, Value), String> {
+        let io = connect(self.remote, self.address.clone()).await?;
+        let request = Request::builder().method(Method::GET).uri(&path).header("accept", "application/json");
+        let (mut parts, body) = request.body(body::empty()).map_err(|error| error.to_string())?.into_parts();
+        identify(&mut parts.headers, &aggregator());
+        let answered = forward(io, parts, body, &self.address, &path, &self.server.scope).await;
+        let response = answered.map_err(|error| error.message)?;
+        let code = response.status();
+        let body = Limited::new(response.into_body(), MAX_DOCUMENT_BYTES);
+        let bytes: Bytes = body.collect().await.map_err(|error| error.to_string())?.to_bytes();
+        Ok((code, serde_json::from_slice(&bytes).unwrap_or_default()))
+    }
 }
 
+/// Who asks when nobody does (upstream: `system:kube-aggregator`).
 fn aggregator() -> UserInfo {
-    UserInfo { username: "system:kube-aggregator".into(), ..UserInfo::default() }
+    let groups = vec!["system:masters".into()];
+    UserInfo { username: "system:kube-aggregator".into(), groups, ..UserInfo::default() }
 }
 
 #[cfg(test)]
