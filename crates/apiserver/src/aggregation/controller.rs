@@ -162,7 +162,7 @@ impl Controller {
         let (mut local, mut others) = (Vec::new(), Vec::new());
         for service in &services {
             if service["spec"]["service"].is_object() {
-                others.push(self.check(service).boxed());
+                others.push(self.check(service));
             } else {
                 local.push(self.set_condition(service, Condition::local()).boxed());
             }
@@ -225,32 +225,34 @@ impl Controller {
     }
 
     /// Looks at another server.
-    async fn check<'s>(&self, service: &'s Value) -> Result<(Remote, &'s Value, Condition), StatusError> {
-        let mut remote = read(service, &self.server.aggregator.client.config(&service["spec"]));
-        let registry = &self.server.registry;
-        let wanted = &remote.service;
-        let row = registry.row("", "v1", "services")?;
-        let target = registry.find(&row, &wanted.namespace, &wanted.name).await?;
-        let slices = self.slices(wanted).await?;
-        let condition = match obstacle(wanted, target.as_ref(), &slices) {
-            Some(condition) => condition,
-            None => match proxy::check(&self.server, &remote).await {
-                Ok(found) => {
-                    remote.resources = Some(Arc::new(found.resources));
-                    remote.openapi_hash = found.openapi_hash;
-                    Condition::passed()
-                }
-                Err(cause) => Condition::failed("FailedDiscoveryCheck", cause),
-            },
-        };
-        remote.available = condition.is_true();
-        if remote.resources.is_none() {
-            // What it answered last is still better than nothing, and marked as stale.
-            let table = self.server.aggregator.table();
-            let before = table.remotes.iter().find(|before| before.name == remote.name);
-            remote.resources = before.and_then(|before| before.resources.clone());
-        }
-        Ok((remote, service, condition))
+    fn check<'s>(&'s self, service: &'s Value) -> BoxFuture<'s, Result<(Remote, &'s Value, Condition), StatusError>> {
+        Box::pin(async move {
+            let mut remote = read(service, &self.server.aggregator.client.config(&service["spec"]));
+            let registry = &self.server.registry;
+            let wanted = &remote.service;
+            let row = registry.row("", "v1", "services")?;
+            let target = registry.find(&row, &wanted.namespace, &wanted.name).await?;
+            let slices = self.slices(wanted).await?;
+            let condition = match obstacle(wanted, target.as_ref(), &slices) {
+                Some(condition) => condition,
+                None => match proxy::check(&self.server, &remote).await {
+                    Ok(found) => {
+                        remote.resources = Some(Arc::new(found.resources));
+                        remote.openapi_hash = found.openapi_hash;
+                        Condition::passed()
+                    }
+                    Err(cause) => Condition::failed("FailedDiscoveryCheck", cause),
+                },
+            };
+            remote.available = condition.is_true();
+            if remote.resources.is_none() {
+                // What it answered last is still better than nothing, and marked as stale.
+                let table = self.server.aggregator.table();
+                let before = table.remotes.iter().find(|before| before.name == remote.name);
+                remote.resources = before.and_then(|before| before.resources.clone());
+            }
+            Ok((remote, service, condition))
+        })
     }
 
     async fn slices(&self, service: &ServiceReference) -> Result<Vec<Object>, StatusError> {

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use apimachinery::{StatusError, UserInfo};
 use bytes::Bytes;
+use futures::future::BoxFuture;
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Limited};
@@ -114,45 +115,52 @@ fn escape(key: &str) -> String {
 }
 
 /// Where the Service is reached: `host:port` (upstream: `ResolveCluster`).
-pub(super) async fn resolve(registry: &Registry, service: &ServiceReference) -> Result<String, StatusError> {
-    let row = registry.row("", "v1", "services")?;
-    let found = registry.find(&row, &service.namespace, &service.name).await?;
-    let found = found.ok_or_else(|| row.not_found(&service.name))?;
-    if found.str_at(&["spec", "type"]) == Some("ExternalName") {
-        let host = found.str_at(&["spec", "externalName"]).unwrap_or_default();
-        return Ok(format!("{host}:{}", service.port));
-    }
-    let address = found.str_at(&["spec", "clusterIP"]).unwrap_or_default();
-    if address.is_empty() || address == "None" {
-        return Err(StatusError::unavailable("cannot route to service with ClusterIP \"None\""));
-    }
-    let ports = found.at(&["spec", "ports"]).and_then(Value::as_array);
-    if !ports.into_iter().flatten().any(|port| port["port"] == service.port) {
-        let words = format!("no service port {} found for service {:?}", service.port, service.name);
-        return Err(StatusError::unavailable(words));
-    }
-    if address.contains(':') {
-        Ok(format!("[{address}]:{}", service.port))
-    } else {
-        Ok(format!("{address}:{}", service.port))
-    }
+pub(super) fn resolve<'a>(
+    registry: &'a Registry,
+    service: &'a ServiceReference,
+) -> BoxFuture<'a, Result<String, StatusError>> {
+    Box::pin(async move {
+        let row = registry.row("", "v1", "services")?;
+        let found = registry.find(&row, &service.namespace, &service.name).await?;
+        let found = found.ok_or_else(|| row.not_found(&service.name))?;
+        if found.str_at(&["spec", "type"]) == Some("ExternalName") {
+            let host = found.str_at(&["spec", "externalName"]).unwrap_or_default();
+            return Ok(format!("{host}:{}", service.port));
+        }
+        let address = found.str_at(&["spec", "clusterIP"]).unwrap_or_default();
+        if address.is_empty() || address == "None" {
+            return Err(StatusError::unavailable("cannot route to service with ClusterIP \"None\""));
+        }
+        let ports = found.at(&["spec", "ports"]).and_then(Value::as_array);
+        if !ports.into_iter().flatten().any(|port| port["port"] == service.port) {
+            let words = format!("no service port {} found for service {:?}", service.port, service.name);
+            return Err(StatusError::unavailable(words));
+        }
+        if address.contains(':') {
+            Ok(format!("[{address}]:{}", service.port))
+        } else {
+            Ok(format!("{address}:{}", service.port))
+        }
+    })
 }
 
-async fn connect(remote: Remote, address: String) -> Result<Box<dyn Io>, String> {
-    let tls = remote.tls?;
-    let ServiceReference { namespace, name, .. } = &remote.service;
-    let server_name = ServerName::try_from(format!("{name}.{namespace}.svc")).map_err(|error| error.to_string())?;
-    let target = address.clone();
-    let connect = async move {
-        let stream = TcpStream::connect(target).await?;
-        stream.set_nodelay(true)?;
-        TlsConnector::from(tls).connect(server_name, stream).await
-    };
-    match tokio::time::timeout(CONNECT_TIMEOUT, connect).await {
-        Ok(Ok(stream)) => Ok(Box::new(stream)),
-        Ok(Err(error)) => Err(format!("dial tcp {address}: {error}")),
-        Err(_) => Err(format!("dial tcp {address}: i/o timeout")),
-    }
+fn connect(remote: Remote, address: String) -> BoxFuture<'static, Result<Box<dyn Io>, String>> {
+    Box::pin(async move {
+        let tls = remote.tls?;
+        let ServiceReference { namespace, name, .. } = &remote.service;
+        let server_name = ServerName::try_from(format!("{name}.{namespace}.svc")).map_err(|error| error.to_string())?;
+        let target = address.clone();
+        let connect = async move {
+            let stream = TcpStream::connect(target).await?;
+            stream.set_nodelay(true)?;
+            TlsConnector::from(tls).connect(server_name, stream).await
+        };
+        match tokio::time::timeout(CONNECT_TIMEOUT, connect).await {
+            Ok(Ok(stream)) => Ok(Box::new(stream) as Box<dyn Io>),
+            Ok(Err(error)) => Err(format!("dial tcp {address}: {error}")),
+            Err(_) => Err(format!("dial tcp {address}: i/o timeout")),
+        }
+    })
 }
 
 /// What a server says of itself.
@@ -164,21 +172,23 @@ pub(super) struct Found {
 }
 
 /// Asks the server for its group version's discovery document, as upstream's availability check does.
-pub(super) async fn check(server: &Arc<ApiServer>, remote: &Remote) -> Result<Found, String> {
-    let address = resolve(&server.registry, &remote.service).await.map_err(|error| error.message)?;
-    let question = Question { server: server.clone(), remote: remote.clone(), address };
-    let path = format!("/apis/{}/{}", remote.group, remote.version);
-    let url = format!("https://{}{path}", question.address);
-    match question.ask(path).await {
-        Some(Ok((code, resources))) if code.is_success() => {
-            Ok(Found { resources, openapi_hash: question.openapi_hash().await })
+pub(super) fn check<'a>(server: &'a Arc<ApiServer>, remote: &'a Remote) -> BoxFuture<'a, Result<Found, String>> {
+    Box::pin(async move {
+        let address = resolve(&server.registry, &remote.service).await.map_err(|error| error.message)?;
+        let question = Question { server: server.clone(), remote: remote.clone(), address };
+        let path = format!("/apis/{}/{}", remote.group, remote.version);
+        let url = format!("https://{}{path}", question.address);
+        match question.ask(path).await {
+            Some(Ok((code, resources))) if code.is_success() => {
+                Ok(Found { resources, openapi_hash: question.openapi_hash().await })
+            }
+            Some(Ok((code, _))) => {
+                Err(format!("failing or missing response from {url}: bad status from {url}: {}", code.as_u16()))
+            }
+            Some(Err(error)) => Err(format!("failing or missing response from {url}: Get {url:?}: {error}")),
+            None => Err(format!("timed out waiting for {url}")),
         }
-        Some(Ok((code, _))) => {
-            Err(format!("failing or missing response from {url}: bad status from {url}: {}", code.as_u16()))
-        }
-        Some(Err(error)) => Err(format!("failing or missing response from {url}: Get {url:?}: {error}")),
-        None => Err(format!("timed out waiting for {url}")),
-    }
+    })
 }
 
 /// A server that is asked what it serves.
@@ -203,17 +213,19 @@ impl Question {
         tokio::time::timeout(CHECK_TIMEOUT, self.clone().answer(path)).await.ok()
     }
 
-    async fn answer(self, path: String) -> Result<(StatusCode, Value), String> {
-        let io = connect(self.remote, self.address.clone()).await?;
-        let request = Request::builder().method(Method::GET).uri(&path).header("accept", "application/json");
-        let (mut parts, body) = request.body(body::empty()).map_err(|error| error.to_string())?.into_parts();
-        identify(&mut parts.headers, &aggregator());
-        let answered = forward(io, parts, body, &self.address, &path, &self.server.scope).await;
-        let response = answered.map_err(|error| error.message)?;
-        let code = response.status();
-        let body = Limited::new(response.into_body(), MAX_DOCUMENT_BYTES);
-        let bytes: Bytes = body.collect().await.map_err(|error| error.to_string())?.to_bytes();
-        Ok((code, serde_json::from_slice(&bytes).unwrap_or_default()))
+    fn answer(self, path: String) -> BoxFuture<'static, Result<(StatusCode, Value), String>> {
+        Box::pin(async move {
+            let io = connect(self.remote, self.address.clone()).await?;
+            let request = Request::builder().method(Method::GET).uri(&path).header("accept", "application/json");
+            let (mut parts, body) = request.body(body::empty()).map_err(|error| error.to_string())?.into_parts();
+            identify(&mut parts.headers, &aggregator());
+            let answered = forward(io, parts, body, &self.address, &path, &self.server.scope).await;
+            let response = answered.map_err(|error| error.message)?;
+            let code = response.status();
+            let body = Limited::new(response.into_body(), MAX_DOCUMENT_BYTES);
+            let bytes: Bytes = body.collect().await.map_err(|error| error.to_string())?.to_bytes();
+            Ok((code, serde_json::from_slice(&bytes).unwrap_or_default()))
+        })
     }
 }
 
