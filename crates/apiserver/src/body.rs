@@ -1,5 +1,8 @@
 //! Request and answer bodies: what types they have, and reading one whole, up to a limit.
 
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
 use apimachinery::StatusError;
 use bytes::{Bytes, BytesMut};
 use http_body_util::{BodyExt, Full};
@@ -30,6 +33,36 @@ where
     B::Error: Into<BoxError>,
 {
     body.map_err(Into::into).boxed_unsync()
+}
+
+/// A body that keeps something until it has been sent, or its reader has gone.
+pub fn holding<G: Send + Unpin + 'static>(body: Body, held: G) -> Body {
+    Holding { body, _held: held }.boxed_unsync()
+}
+
+struct Holding<G> {
+    body: Body,
+    _held: G,
+}
+
+impl<G: Unpin> http_body::Body for Holding<G> {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<http_body::Frame<Bytes>, BoxError>>> {
+        Pin::new(&mut self.body).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> http_body::SizeHint {
+        self.body.size_hint()
+    }
 }
 
 /// Reads a body to its end; refuses more than [`MAX_REQUEST_BYTES`].

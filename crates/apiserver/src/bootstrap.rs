@@ -50,10 +50,28 @@ fn objects(server: &ApiServer) -> Vec<Object> {
         list.push(json!({
             "apiVersion": "v1", "kind": "ConfigMap",
             "metadata": { "name": "extension-apiserver-authentication", "namespace": "kube-system" },
-            "data": { "client-ca-file": server.config.client_ca_pem },
+            "data": authentication_data(server),
         }));
     }
     list.into_iter().filter_map(Object::from_value).collect()
+}
+
+/// How extension servers know this server, and its clients (upstream: clusterauthenticationtrust).
+fn authentication_data(server: &ApiServer) -> Value {
+    let mut data = json!({ "client-ca-file": server.config.client_ca_pem });
+    if let Some(proxy) = &server.config.proxy_client {
+        data["requestheader-client-ca-file"] = proxy.ca_pem.as_str().into();
+        data["requestheader-allowed-names"] = json!(proxy.allowed_names).to_string().into();
+        for (name, header) in [
+            ("requestheader-username-headers", "X-Remote-User"),
+            ("requestheader-uid-headers", "X-Remote-Uid"),
+            ("requestheader-group-headers", "X-Remote-Group"),
+            ("requestheader-extra-headers-prefix", "X-Remote-Extra-"),
+        ] {
+            data[name] = json!([header]).to_string().into();
+        }
+    }
+    data
 }
 
 fn priority_class(name: &str, value: i64, description: &str) -> Value {

@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
+use std::time::Duration;
 
 use component_base::health::Health;
 use component_base::{Scope, metrics::Metrics};
@@ -10,6 +11,7 @@ use ipnet::Ipv4Net;
 use store::Store;
 
 use crate::admission::{self, Plugin};
+use crate::aggregation::ProxyClientConfig;
 use crate::authenticator::Authenticator;
 use crate::authorizer::Authorizer;
 use crate::handler::Handlers;
@@ -33,6 +35,16 @@ pub struct Config {
     pub audit: Option<Arc<audit::Audit>>,
     /// Which admission plugins run.
     pub admission: admission::Config,
+    /// The certificate with which the server speaks to extension servers.
+    pub proxy_client: Option<ProxyClientConfig>,
+    /// Reads that are served at a time (`--max-requests-inflight`).
+    pub max_requests_inflight: usize,
+    /// Writes that are served at a time (`--max-mutating-requests-inflight`).
+    pub max_mutating_requests_inflight: usize,
+    /// Whether both together are divided by flow schemas and priority levels (`--enable-priority-and-fairness`).
+    pub enable_priority_and_fairness: bool,
+    /// How long a request may take that does not last as long as its client likes (`--request-timeout`).
+    pub request_timeout: Duration,
 }
 
 impl Default for Config {
@@ -46,6 +58,11 @@ impl Default for Config {
             kubelet: None,
             audit: None,
             admission: admission::Config::default(),
+            proxy_client: None,
+            max_requests_inflight: 400,
+            max_mutating_requests_inflight: 200,
+            enable_priority_and_fairness: true,
+            request_timeout: Duration::from_secs(60),
         }
     }
 }

@@ -14,6 +14,7 @@ use http::{HeaderValue, Response, StatusCode, header};
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
+use crate::aggregation::Table;
 use crate::body::{self, Body};
 use crate::negotiate::{Format, Offer, accepted_ranges, format_of, negotiate_offer};
 use crate::registry::{Rows, answer};
@@ -29,6 +30,7 @@ pub struct Discovery {
 #[derive(Debug)]
 struct Kept {
     rows: Arc<Rows>,
+    others: Arc<Table>,
     core: Document,
     named: Document,
 }
@@ -41,11 +43,17 @@ struct Document {
 }
 
 impl Discovery {
-    fn kept(&self, rows: &Arc<Rows>) -> Arc<Kept> {
-        if let Some(kept) = self.kept.load_full().filter(|kept| Arc::ptr_eq(&kept.rows, rows)) {
+    fn kept(&self, rows: &Arc<Rows>, others: &Arc<Table>) -> Arc<Kept> {
+        let is_new = |kept: &Arc<Kept>| Arc::ptr_eq(&kept.rows, rows) && Arc::ptr_eq(&kept.others, others);
+        if let Some(kept) = self.kept.load_full().filter(is_new) {
             return kept;
         }
-        let kept = Arc::new(Kept { rows: rows.clone(), core: document(rows, true), named: document(rows, false) });
+        let (core, named) = (document(discovered(rows, true)), {
+            let mut items = discovered(rows, false);
+            others.add_discovered(&mut items);
+            document(items)
+        });
+        let kept = Arc::new(Kept { rows: rows.clone(), others: others.clone(), core, named });
         self.kept.store(Some(kept.clone()));
         kept
     }
@@ -56,7 +64,7 @@ pub fn answer(server: &ApiServer, parts: &Parts, query: &Query, steps: &[&str]) 
     let rows = server.registry.rows();
     let aggregated = (steps.len() == 1).then(|| aggregated_version(parts)).flatten();
     if let Some(version) = aggregated {
-        let kept = server.discovery.kept(&rows);
+        let kept = server.discovery.kept(&rows, &server.aggregator.table());
         let document = if steps[0] == "api" { &kept.core } else { &kept.named };
         return Ok(send(parts, version, document));
     }
@@ -66,12 +74,15 @@ pub fn answer(server: &ApiServer, parts: &Parts, query: &Query, steps: &[&str]) 
             "serverAddressByClientCIDRs": [{ "clientCIDR": "0.0.0.0/0", "serverAddress": "" }],
         }),
         ["apis"] => {
-            let groups: Vec<Value> =
+            let mut groups: Vec<Value> =
                 groups(&rows).iter().filter(|name| !name.is_empty()).map(|name| group(&rows, name)).collect();
+            server.aggregator.table().add_groups(&mut groups);
             json!({ "kind": "APIGroupList", "apiVersion": "v1", "groups": groups })
         }
-        ["apis", name] if groups(&rows).iter().any(|known| known == name) => {
-            let mut value = group(&rows, name);
+        ["apis", name] => {
+            let own = groups(&rows).iter().any(|known| known == name).then(|| group(&rows, name));
+            let merged = server.aggregator.table().add_to_group(name, own);
+            let mut value = merged.ok_or_else(StatusError::unknown_path)?;
             value["kind"] = "APIGroup".into();
             value["apiVersion"] = "v1".into();
             value
@@ -119,9 +130,12 @@ fn send(parts: &Parts, version: &'static str, document: &Document) -> Response<B
     response
 }
 
-fn document(rows: &Rows, core: bool) -> Document {
-    let items: Vec<Value> =
-        groups(rows).iter().filter(|name| name.is_empty() == core).map(|name| discovered_group(rows, name)).collect();
+/// The groups of these rows, the core group or all others.
+fn discovered(rows: &Rows, core: bool) -> Vec<Value> {
+    groups(rows).iter().filter(|name| name.is_empty() == core).map(|name| discovered_group(rows, name)).collect()
+}
+
+fn document(items: Vec<Value>) -> Document {
     let of = |version: &str| {
         let list = json!({
             "kind": "APIGroupDiscoveryList", "apiVersion": format!("apidiscovery.k8s.io/{version}"), "metadata": {}, "items": items,

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use apimachinery::StatusError;
 use component_base::Scope;
+use futures::future::BoxFuture;
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, header};
 use hyper::client::conn::http1;
@@ -31,40 +32,42 @@ pub trait Io: AsyncRead + AsyncWrite + Send + Unpin + 'static {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin + 'static> Io for T {}
 
 /// Sends the request to the other end of `io`, as `path_and_query` on `host`; passes back what it answers.
-pub async fn forward(
+pub fn forward<'a>(
     io: Box<dyn Io>,
     mut parts: Parts,
     body: Body,
-    host: &str,
-    path_and_query: &str,
-    scope: &Scope,
-) -> Result<Response<Body>, StatusError> {
-    let upgrades = is_upgrade(&parts.headers);
-    let (mut sender, connection) = http1::handshake(TokioIo::new(io)).await.map_err(|error| dialing(&error))?;
-    scope.spawn("apiserver/backend", async move {
-        if let Err(error) = connection.with_upgrades().await {
-            tracing::debug!(%error, "connection to a backend");
-        }
-    });
-    let request = backend_request(&parts, body, host, path_and_query, upgrades)?;
-    let mut response = sender.send_request(request).await.map_err(|error| dialing(&error))?;
-    if response.status() != StatusCode::SWITCHING_PROTOCOLS {
-        let mut response = response.map(body::boxed);
-        strip(response.headers_mut(), &HOP_BY_HOP);
-        return Ok(response);
-    }
-    let front = hyper::upgrade::on(Request::from_parts(take_upgrade(&mut parts), ()));
-    let back = hyper::upgrade::on(&mut response);
-    scope.spawn("apiserver/tunnel", async move {
-        match tokio::try_join!(front, back) {
-            Ok((front, back)) => {
-                // How a stream ends is between its ends.
-                let _ = copy_bidirectional(&mut TokioIo::new(front), &mut TokioIo::new(back)).await;
+    host: &'a str,
+    path_and_query: &'a str,
+    scope: &'a Scope,
+) -> BoxFuture<'a, Result<Response<Body>, StatusError>> {
+    Box::pin(async move {
+        let upgrades = is_upgrade(&parts.headers);
+        let (mut sender, connection) = http1::handshake(TokioIo::new(io)).await.map_err(|error| dialing(&error))?;
+        scope.spawn("apiserver/backend", async move {
+            if let Err(error) = connection.with_upgrades().await {
+                tracing::debug!(%error, "connection to a backend");
             }
-            Err(error) => tracing::debug!(%error, "change of protocol"),
+        });
+        let request = backend_request(&parts, body, host, path_and_query, upgrades)?;
+        let mut response = sender.send_request(request).await.map_err(|error| dialing(&error))?;
+        if response.status() != StatusCode::SWITCHING_PROTOCOLS {
+            let mut response = response.map(body::boxed);
+            strip(response.headers_mut(), &HOP_BY_HOP);
+            return Ok(response);
         }
-    });
-    Ok(response.map(|_| body::empty()))
+        let front = hyper::upgrade::on(Request::from_parts(take_upgrade(&mut parts), ()));
+        let back = hyper::upgrade::on(&mut response);
+        scope.spawn("apiserver/tunnel", async move {
+            match tokio::try_join!(front, back) {
+                Ok((front, back)) => {
+                    // How a stream ends is between its ends.
+                    let _ = copy_bidirectional(&mut TokioIo::new(front), &mut TokioIo::new(back)).await;
+                }
+                Err(error) => tracing::debug!(%error, "change of protocol"),
+            }
+        });
+        Ok(response.map(|_| body::empty()))
+    })
 }
 
 /// Whether the client asks for another protocol.

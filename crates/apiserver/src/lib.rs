@@ -25,13 +25,18 @@ pub mod status;
 pub mod registry;
 
 pub mod admission;
+pub mod aggregation;
 pub mod allocation;
 
 pub mod custom;
 pub mod discovery;
+mod flow;
+mod health;
 mod limits;
+mod metrics_page;
 pub mod nonresource;
 pub mod openapi;
+mod request_guard;
 mod request_metrics;
 mod webhook_client;
 

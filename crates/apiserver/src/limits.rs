@@ -4,18 +4,14 @@
 
 use std::sync::Arc;
 
-use apimachinery::{StatusError, UserInfo};
+use apimachinery::UserInfo;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use crate::flow::is_long_running;
 use crate::request::RequestInfo;
 
-/// Upstream: `--max-requests-inflight`.
-const READS: usize = 400;
-/// Upstream: `--max-mutating-requests-inflight`.
-const WRITES: usize = 200;
-
-/// Subresources whose requests last as long as their clients like (upstream: `BasicLongRunningRequestCheck`).
-const LONG_RUNNING: [&str; 5] = ["attach", "exec", "log", "portforward", "proxy"];
+/// When whoever finds no place may come again, in seconds.
+const RETRY_AFTER_S: u64 = 1;
 
 /// See the module.
 #[derive(Clone, Debug)]
@@ -24,27 +20,20 @@ pub struct Limits {
     writes: Arc<Semaphore>,
 }
 
-impl Default for Limits {
-    fn default() -> Self {
-        Self::new(READS, WRITES)
-    }
-}
-
 impl Limits {
     /// So many reads and writes at a time.
     pub fn new(reads: usize, writes: usize) -> Self {
         Self { reads: Arc::new(Semaphore::new(reads)), writes: Arc::new(Semaphore::new(writes)) }
     }
 
-    /// A place for the request while it is served; the server itself and administrators need none.
-    pub fn admit(&self, user: &UserInfo, info: &RequestInfo) -> Result<Option<OwnedSemaphorePermit>, StatusError> {
-        let lasting = info.verb == "watch" || LONG_RUNNING.contains(&info.subresource.as_str());
-        if lasting || user.is_in("system:masters") {
+    /// A place for the request while it is served, or when to come again; the server itself and administrators need
+    /// none, and what lasts has none.
+    pub fn admit(&self, user: &UserInfo, info: &RequestInfo) -> Result<Option<OwnedSemaphorePermit>, u64> {
+        if is_long_running(info) || user.is_in("system:masters") {
             return Ok(None);
         }
         let places = if info.is_read_only() { &self.reads } else { &self.writes };
-        let refused = |_| StatusError::too_many_requests("Too many requests, please try again later.", 1);
-        places.clone().try_acquire_owned().map(Some).map_err(refused)
+        places.clone().try_acquire_owned().map(Some).map_err(|_| RETRY_AFTER_S)
     }
 }
 
@@ -58,7 +47,7 @@ mod tests {
         let user = UserInfo::new("u", ["g"]);
         let info = |verb: &str| RequestInfo { verb: verb.into(), ..RequestInfo::default() };
         let held = limits.admit(&user, &info("get")).expect("a place");
-        assert_eq!(limits.admit(&user, &info("list")).expect_err("none left").code, 429);
+        assert_eq!(limits.admit(&user, &info("list")).expect_err("none left"), 1);
         limits.admit(&user, &info("create")).expect("writes have their own");
         limits.admit(&user, &info("watch")).expect("watches last");
         limits.admit(&UserInfo::new("root", ["system:masters"]), &info("get")).expect("needs none");

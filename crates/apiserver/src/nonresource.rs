@@ -13,7 +13,7 @@ use crate::negotiate::negotiate;
 use crate::registry::answer;
 use crate::request::{Query, RequestInfo};
 use crate::server::ApiServer;
-use crate::{discovery, openapi};
+use crate::{discovery, health, metrics_page, openapi};
 
 /// The version that is served.
 pub const GIT_VERSION: &str = "v1.37.0+kaji";
@@ -38,15 +38,13 @@ pub async fn answer(
     }
     let steps: Vec<&str> = path.trim_start_matches('/').split('/').collect();
     match steps.as_slice() {
-        [check @ ("healthz" | "livez" | "readyz")] => Ok(health(server, check, None, query)),
-        [check @ ("healthz" | "livez" | "readyz"), name @ ..] => {
-            Ok(health(server, check, Some(&name.join("/")), query))
-        }
+        [check @ ("healthz" | "livez" | "readyz")] => Ok(health::all(server, check, query)),
+        [check @ ("healthz" | "livez" | "readyz"), name @ ..] => Ok(health::single(server, check, &name.join("/"))),
         ["version"] => {
             let accepted = negotiate(&parts.headers, query, false)?;
             Ok(answer::value(&accepted, StatusCode::OK, &version()))
         }
-        ["metrics"] => Ok(metrics(server)),
+        ["metrics"] => Ok(metrics_page::answer(server, &parts.headers)),
         ["api"] | ["apis"] | ["api", _] | ["apis", ..] => discovery::answer(server, parts, query, &steps),
         ["openapi", rest @ ..] => openapi::answer(server, parts, query, rest),
         [""] => {
@@ -76,44 +74,6 @@ fn architecture() -> &'static str {
     }
 }
 
-/// Upstream: apiserver/pkg/server/healthz/healthz.go.
-fn health(server: &ApiServer, check: &str, name: Option<&str>, query: &Query) -> Response<Body> {
-    let mut checks = vec![("ping".to_owned(), Ok(()))];
-    if check != "livez" {
-        checks.extend(server.health.checks());
-    }
-    checks.retain(|(known, _)| !query.all("exclude").any(|excluded| excluded == known));
-    if let Some(name) = name {
-        return match checks.into_iter().find(|(known, _)| known == name) {
-            Some((_, Ok(()))) => text(StatusCode::OK, "ok".into()),
-            Some((_, Err(reason))) => {
-                text(StatusCode::INTERNAL_SERVER_ERROR, format!("internal server error: {reason}\n"))
-            }
-            None => text(StatusCode::NOT_FOUND, "404 page not found\n".into()),
-        };
-    }
-    let failed = checks.iter().any(|(_, state)| state.is_err());
-    if !failed && !query.has("verbose") {
-        return text(StatusCode::OK, "ok".into());
-    }
-    let mut lines = String::new();
-    for (known, state) in &checks {
-        match state {
-            Ok(()) => lines.push_str(&format!("[+]{known} ok\n")),
-            Err(_) => lines.push_str(&format!("[-]{known} failed: reason withheld\n")),
-        }
-    }
-    lines.push_str(&format!("{check} check {}\n", if failed { "failed" } else { "passed" }));
-    text(if failed { StatusCode::INTERNAL_SERVER_ERROR } else { StatusCode::OK }, lines)
-}
-
-fn metrics(server: &ApiServer) -> Response<Body> {
-    let mut response = text(StatusCode::OK, server.metrics.encode());
-    let media_type = HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");
-    response.headers_mut().insert(header::CONTENT_TYPE, media_type);
-    response
-}
-
 fn document(document: &Document) -> Response<Body> {
     let mut response = Response::new(body::full(document.text.clone()));
     let headers = response.headers_mut();
@@ -137,7 +97,8 @@ fn root_paths(server: &ApiServer) -> Vec<String> {
     paths
 }
 
-fn text(code: StatusCode, text: String) -> Response<Body> {
+/// Plain text.
+pub(crate) fn text(code: StatusCode, text: String) -> Response<Body> {
     let mut response = Response::new(body::full(text));
     *response.status_mut() = code;
     let headers = response.headers_mut();

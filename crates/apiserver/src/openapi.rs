@@ -146,6 +146,8 @@ pub fn answer(
                 versions.iter().map(|(group, version)| documents.v3(&rows, group, version).hash).collect();
             let listed =
                 versions.iter().zip(hashes).map(|((group, version), hash)| (group.as_str(), version.as_str(), hash));
+            let others = server.aggregator.table();
+            let listed = listed.chain(others.documents());
             let accepted = negotiate(&parts.headers, query, false)?;
             Ok(answer::value(&accepted, StatusCode::OK, &api::openapi::v3_index(listed)))
         }

@@ -4,6 +4,9 @@
 //! shutdown no new request is taken, running ones are finished within a deadline. Limits: connections, time for the
 //! handshake and for the headers, concurrent streams.
 
+mod extended_connect;
+mod reload;
+
 use std::convert::Infallible;
 use std::io;
 use std::sync::Arc;
@@ -32,6 +35,8 @@ use crate::authenticator::PeerCertificates;
 use crate::body::{self, Body};
 use crate::service::ApiService;
 
+pub use reload::{ReloadError, reload_on_change};
+
 /// The most connections at a time.
 const MAX_CONNECTIONS: usize = 4096;
 
@@ -48,6 +53,17 @@ const PING_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// Streams on one HTTP/2 connection (upstream: `--http2-max-streams-per-connection`, 1000 for kubelets' many watches).
 const MAX_STREAMS: u32 = 1000;
+
+/// Streams that a client has reset and this server has not yet seen, before the connection ends (rapid reset,
+/// CVE-2023-44487).
+const MAX_PENDING_RESETS: usize = 20;
+/// Streams that this server had to reset on one connection, before it ends.
+const MAX_OWN_RESETS: usize = 1024;
+/// The headers of one request together.
+const MAX_HEADER_BYTES: u32 = 64 * 1024;
+/// What a client may send ahead on one stream, and on all together (upstream: secure_serving.go).
+const STREAM_WINDOW: u32 = 256 * 1024;
+const CONNECTION_WINDOW: u32 = 1024 * 1024;
 
 /// Time for running requests at shutdown.
 const DRAIN: Duration = Duration::from_secs(10);
@@ -108,6 +124,12 @@ pub fn serve(service: &ApiService, listeners: Vec<TcpListener>, tls: &TlsConfig,
     http.http2()
         .timer(TokioTimer::new())
         .max_concurrent_streams(MAX_STREAMS)
+        .max_pending_accept_reset_streams(MAX_PENDING_RESETS)
+        .max_local_error_reset_streams(MAX_OWN_RESETS)
+        .max_header_list_size(MAX_HEADER_BYTES)
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .enable_connect_protocol()
         .keep_alive_interval(PING_EVERY)
         .keep_alive_timeout(PING_TIMEOUT);
     let front = Front {
@@ -195,5 +217,7 @@ async fn answer(
     if let Some(remote) = remote {
         extensions.insert(remote);
     }
-    Ok(service.answer(request.map(body::boxed)).await)
+    let is_tunnel = extended_connect::enter(&mut request);
+    let response = service.answer(request.map(body::boxed)).await;
+    Ok(if is_tunnel { extended_connect::leave(response) } else { response })
 }

@@ -9,15 +9,16 @@ use component_base::metrics::Metrics;
 use store::RangeRequest;
 
 use crate::admission::{Chain, policy};
+use crate::aggregation::{self, Aggregator, ProxyClient};
 use crate::allocation::Allocators;
 use crate::authenticator::Authenticator;
 use crate::authorizer::Authorizer;
 use crate::config::{Config, Deps};
 use crate::custom::{self, Definitions};
 use crate::discovery::Discovery;
+use crate::flow::{self, Gate};
 use crate::handler::Handlers;
 use crate::kubelet_client::KubeletClient;
-use crate::limits::Limits;
 use crate::openapi::Documents;
 use crate::registry::{Registry, decode_entry};
 use crate::request_metrics::RequestMetrics;
@@ -50,7 +51,8 @@ pub struct ApiServer {
     pub(crate) metrics: Metrics,
     pub(crate) request_metrics: RequestMetrics,
     pub(crate) scope: Scope,
-    pub(crate) limits: Limits,
+    pub(crate) gate: Gate,
+    pub(crate) aggregator: Aggregator,
 }
 
 /// Why the server cannot be built.
@@ -74,6 +76,12 @@ pub enum BuildError {
     /// The configuration of admission is no good.
     #[error(transparent)]
     Admission(#[from] crate::admission::ConfigError),
+    /// The default flow schemas and priority levels cannot be written.
+    #[error("set up flow control: {0}")]
+    FlowControl(#[source] StatusError),
+    /// The certificate for extension servers is no good.
+    #[error("set up the way to extension servers: {0}")]
+    ProxyClient(#[from] aggregation::ProxyClientError),
     /// The certificates for the kubelets are no good.
     #[error("set up the way to the kubelets: {0}")]
     Kubelet(#[from] crate::kubelet_client::KubeletClientError),
@@ -86,6 +94,8 @@ impl ApiServer {
         handlers.extend(special::built_in());
         let mut plugins = deps.plugins;
         plugins.extend(policy::plugins(&deps.store, &deps.metrics));
+        let proxy_client = config.proxy_client.as_ref().map(ProxyClient::new).transpose()?.unwrap_or_default();
+        let gate = Gate::new(&config, &deps.metrics, &deps.scope);
         let kubelets = config.kubelet.as_ref().map(KubeletClient::new).transpose()?;
         let admission = Chain::build(&config.admission, &deps.store, plugins)?;
         let compiler = custom::compiler();
@@ -105,12 +115,17 @@ impl ApiServer {
             request_metrics: RequestMetrics::register(&deps.metrics),
             metrics: deps.metrics,
             scope: deps.scope,
-            limits: Limits::default(),
+            gate,
+            aggregator: Aggregator::new(proxy_client),
             config,
         });
         custom::start(&server, compiler, waiting).await.map_err(BuildError::Definitions)?;
         server.restore_allocations().await.map_err(BuildError::Restore)?;
         bootstrap::run(&server).await?;
+        if let Some(control) = server.gate.flow_control() {
+            flow::controller::start(&server, control).await.map_err(BuildError::FlowControl)?;
+        }
+        aggregation::controller::start(&server);
         server.scope.spawn("apiserver/event-expiry", event_expiry::run(server.registry.store().clone()));
         server.health.pass("poststarthook/bootstrap");
         Ok(server)

@@ -1,7 +1,8 @@
 //! The handler chain: one request from bytes to bytes, on one page.
 //!
 //! ```text
-//! parse -> authenticate -> audit -> limit -> impersonate -> authorize -> route -> verb | discovery | special handler -> answer
+//! parse -> authenticate -> audit -> impersonate -> flow control -> authorize -> route -> verb | discovery | special handler
+//!       -> answer
 //! ```
 
 use std::pin::Pin;
@@ -22,11 +23,14 @@ use crate::authentication::impersonate::{self, impersonate};
 use crate::authenticator::PeerCertificates;
 use crate::authorizer::{self, Attributes, Decision, Selectors};
 use crate::body::{self, Body, BoxError};
+use crate::flow::Place;
 use crate::handler::Call;
 use crate::registry::{Cx, create, delete, delete_collection, get, list, patch, scale, update, watch};
 use crate::request::{Query, RequestInfo};
+use crate::request_guard::RequestGuard;
+use crate::request_metrics::Asked;
 use crate::server::ApiServer;
-use crate::{custom, negotiate, nonresource, status};
+use crate::{aggregation, custom, negotiate, nonresource, status};
 
 /// The server as a tower service; cheap to clone.
 #[derive(Clone, Debug)]
@@ -48,18 +52,19 @@ impl ApiService {
         let info = RequestInfo::parse(&parts, &query);
         let began = Instant::now();
         let row = self.server.registry.rows().find(&info.group, &info.version, &info.resource).cloned();
-        let known = row.is_some();
+        let asked = Asked::new(&info, row.as_deref(), &parts.headers);
         let accept = parts.headers.get(http::header::ACCEPT).cloned();
-        let mut trail = None;
-        let answered = chain(&self.server, parts, body, info.clone(), query, row, &mut trail).await;
+        let (mut trail, mut place) = (None, Place::default());
+        let guard = RequestGuard::new(&self.server, &info, &query, &parts);
+        let work = chain(&self.server, parts, body, info.clone(), query, row, (&mut trail, &mut place));
+        let answered = guard.run(work).await;
         let in_format = |error| status::response_in(&error, accept.map(error_format).unwrap_or_default());
-        let mut response = answered.unwrap_or_else(in_format);
+        let mut response = place.leave(answered.unwrap_or_else(in_format));
         if let Some(trail) = trail {
             response = auditing::answered(trail, &info, response).await;
         }
         id.mark(&mut response);
-        self.server.request_metrics.observe(&info, known, response.status().as_u16(), began.elapsed());
-        response
+        self.server.request_metrics.answered(asked, &info, response, began.elapsed())
     }
 }
 
@@ -89,12 +94,11 @@ async fn chain(
     info: RequestInfo,
     query: Query,
     row: Option<Arc<api::Resource>>,
-    trail: &mut Option<Arc<Trail>>,
+    (trail, place): (&mut Option<Arc<Trail>>, &mut Place),
 ) -> Result<Response<Body>, StatusError> {
     let authenticated = authenticate(server, &parts).await;
     let mut user = authenticated.inspect_err(|_| auditing::unauthenticated(server, &parts, &info))?;
     *trail = auditing::begin(server, &mut parts, &user, &info);
-    let _place = server.limits.admit(&user, &info)?;
     let selectors = Selectors::of(&info, &query);
     let asked = Attributes { selectors: selectors.as_ref(), ..Attributes::of(&user, &info) };
     if let Some(other) = impersonate(&parts.headers, &asked, &*server.authorizer).await? {
@@ -103,6 +107,7 @@ async fn chain(
         }
         user = other.user;
     }
+    server.gate.admit(place, (&user, &info, &query), (&server.registry, &server.request_metrics)).await?;
     let asked = Attributes { selectors: selectors.as_ref(), ..Attributes::of(&user, &info) };
     let verdict = server.authorizer.judge(&asked).await;
     if let Some(trail) = trail {
@@ -112,6 +117,11 @@ async fn chain(
         return Err(authorizer::forbidden(&asked, &verdict.reason));
     }
     forget_credentials(&mut parts.headers);
+    if row.is_none()
+        && let Some(remote) = server.aggregator.route(&info.path, &server.registry.rows())
+    {
+        return Ok(aggregation::proxy::answer(server, &remote, &user, parts, body).await);
+    }
     if !info.is_resource {
         return nonresource::answer(server, &parts, &info, &query).await;
     }

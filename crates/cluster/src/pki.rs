@@ -111,6 +111,11 @@ impl Pki {
         self.read("ca.key")
     }
 
+    /// Where a file of the directory lies.
+    pub fn path(&self, file: &str) -> PathBuf {
+        self.dir.join(file)
+    }
+
     /// The authority that signs front proxies' certificates, PEM.
     pub fn front_proxy_ca_pem(&self) -> Result<String, Error> {
         self.read("front-proxy-ca.crt")
@@ -123,22 +128,32 @@ impl Pki {
 
     /// The certificate of `leaf`, signed by the cluster's authority: read when it still serves, else issued.
     pub fn ensure_leaf(&self, leaf: &Leaf<'_>) -> Result<KeyCert, Error> {
+        self.ensure_signed("ca", leaf)
+    }
+
+    /// The certificate of a front proxy, signed by the authority of front proxies.
+    pub fn ensure_front_proxy_leaf(&self, leaf: &Leaf<'_>) -> Result<KeyCert, Error> {
+        self.ensure_signed("front-proxy-ca", leaf)
+    }
+
+    fn ensure_signed(&self, authority: &str, leaf: &Leaf<'_>) -> Result<KeyCert, Error> {
         let (cert_file, key_file) = (format!("{}.crt", leaf.file), format!("{}.key", leaf.file));
         if let (Ok(cert_pem), Ok(key_pem)) = (self.read(&cert_file), self.read(&key_file))
             && still_serves(&cert_pem, leaf)
         {
             return Ok(KeyCert { cert_pem, key_pem });
         }
-        let issued = self.issue(leaf)?;
+        let issued = self.issue(authority, leaf)?;
         self.write(&key_file, &issued.key_pem)?;
         self.write(&cert_file, &issued.cert_pem)?;
         Ok(issued)
     }
 
-    fn issue(&self, leaf: &Leaf<'_>) -> Result<KeyCert, Error> {
+    fn issue(&self, authority: &str, leaf: &Leaf<'_>) -> Result<KeyCert, Error> {
         let fail = |err| Error::Certificate { path: self.dir.join(leaf.file), err };
-        let ca_key = KeyPair::from_pem(&self.read("ca.key")?).map_err(fail)?;
-        let issuer = Issuer::from_ca_cert_pem(&self.ca_pem()?, ca_key).map_err(fail)?;
+        let ca_key = KeyPair::from_pem(&self.read(&format!("{authority}.key"))?).map_err(fail)?;
+        let ca_pem = self.read(&format!("{authority}.crt"))?;
+        let issuer = Issuer::from_ca_cert_pem(&ca_pem, ca_key).map_err(fail)?;
         let key = KeyPair::generate().map_err(fail)?;
         let mut params = params(leaf.common_name, leaf.organization, LEAF_DAYS);
         params.use_authority_key_identifier_extension = true;

@@ -51,6 +51,10 @@ impl Store for EncryptedStore {
         self.inner.watch(prefix, after).await
     }
 
+    fn stats(&self, prefix: &str) -> store::Stats {
+        self.inner.stats(prefix)
+    }
+
     async fn compact(&self, revision: Revision) -> Result<(), Error> {
         self.inner.compact(revision).await
     }

@@ -7,8 +7,10 @@ use clap::{Args, Parser, Subcommand};
 use ipnet::Ipv4Net;
 
 mod access;
+mod serving;
 
 pub use access::{AccessArgs, AuditArgs, EncryptionArgs};
+pub use serving::ServingArgs;
 
 /// Kubernetes in one binary.
 #[derive(Debug, Parser)]
@@ -201,6 +203,8 @@ pub struct ServerArgs {
     pub audit: AuditArgs,
     #[command(flatten)]
     pub encryption: EncryptionArgs,
+    #[command(flatten)]
+    pub serving: ServingArgs,
     /// Admission plugins to run besides those that are on by default
     #[arg(long, value_name = "NAME", value_delimiter = ',')]
     pub enable_admission_plugins: Vec<String>,

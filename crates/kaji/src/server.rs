@@ -14,6 +14,7 @@ use cluster::kubeconfig::{self, Access};
 use cluster::lifecycle;
 use cluster::pki::{Leaf, Pki};
 use component_base::Scope;
+use component_base::health::Health;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::cli::ServerArgs;
@@ -68,10 +69,10 @@ impl Settings {
 #[error("the server cannot start")]
 pub struct CannotStart;
 
-async fn start(args: ServerArgs, scope: &Scope) -> anyhow::Result<()> {
+async fn start(args: ServerArgs, health: &Health, scope: &Scope) -> anyhow::Result<()> {
     let settings = Settings::new(args)?;
     write_kubeconfig(&settings)?;
-    let plane = control_plane::start(&settings, scope).await?;
+    let plane = control_plane::start(&settings, health, scope).await?;
     if !settings.args.disable_agent {
         node::start(&settings, &plane, scope).await?;
     }
@@ -83,13 +84,22 @@ async fn start(args: ServerArgs, scope: &Scope) -> anyhow::Result<()> {
 pub async fn run(args: ServerArgs, scope: &Scope) -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate()).context("listen for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("listen for SIGINT")?;
-    start(args, scope).await.context(CannotStart)?;
+    let delay = args.serving.shutdown_delay_duration;
+    let health = Health::default();
+    start(args, &health, scope).await.context(CannotStart)?;
 
     tokio::select! {
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
     }
     tracing::info!("stopping");
+    // Load balancers see it and send nobody any more, while everybody is still served.
+    health.fail("shutdown", "process is shutting down");
+    tokio::select! {
+        () = tokio::time::sleep(delay) => {}
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
     tokio::select! {
         done = scope.shutdown(DRAIN) => {
             if !done {

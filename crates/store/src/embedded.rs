@@ -13,7 +13,7 @@ use tokio::time::Instant;
 
 use crate::committer::{Ask, Committer, Outcome, load};
 use crate::disk::{Disk, FileDisk, MemoryDisk};
-use crate::kv::{Entry, Error, Finish, Range, RangeRequest, Revision, Store, Watch, Write, Written};
+use crate::kv::{Entry, Error, Finish, Range, RangeRequest, Revision, Stats, Store, Watch, Write, Written};
 use crate::state::State;
 use crate::watcher::Watcher;
 use crate::writer::{CHECK, Command, Failed, QUEUE, Writer};
@@ -191,6 +191,10 @@ impl Store for Embedded {
 
     async fn watch(&self, prefix: &str, after: Revision) -> Result<Box<dyn Watch>, Error> {
         Ok(Box::new(Watcher::new(&self.state, prefix, after)?))
+    }
+
+    fn stats(&self, prefix: &str) -> Stats {
+        self.state.read().stats(prefix)
     }
 
     async fn compact(&self, revision: Revision) -> Result<(), Error> {

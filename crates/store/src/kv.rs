@@ -95,6 +95,15 @@ pub struct Range {
     pub remaining: usize,
 }
 
+/// How much lies below a prefix.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Stats {
+    /// Live keys.
+    pub objects: u64,
+    /// The bytes of their values.
+    pub bytes: u64,
+}
+
 /// One committed change, in revision order.
 #[derive(Clone, Debug)]
 pub enum Event {
@@ -197,6 +206,10 @@ pub trait Store: std::fmt::Debug + Send + Sync + 'static {
 
     /// Watches the keys below `prefix`: first every change after `after`, then those to come.
     async fn watch(&self, prefix: &str, after: Revision) -> Result<Box<dyn Watch>, Error>;
+
+    /// How much lies below the prefix of a resource (`/registry/<group>/<resource>/`). Counted as it changes: costs
+    /// nothing to ask.
+    fn stats(&self, prefix: &str) -> Stats;
 
     /// Forgets history up to `revision`: ranges and watches below it answer [`Error::Compacted`].
     async fn compact(&self, revision: Revision) -> Result<(), Error>;

@@ -25,6 +25,6 @@ pub mod suite;
 
 pub use embedded::{Embedded, History, Options};
 pub use kv::{
-    Entry, Error, Event, Expect, FIRST_REVISION, Finish, Finished, Range, RangeRequest, Revision, Store, Watch, Write,
-    Written,
+    Entry, Error, Event, Expect, FIRST_REVISION, Finish, Finished, Range, RangeRequest, Revision, Stats, Store, Watch,
+    Write, Written,
 };

@@ -7,13 +7,13 @@
 //!               only live keys  | every change, in order: the log
 //! ```
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::ops::Bound;
 use std::sync::Arc;
 
 use tokio::time::Instant;
 
-use crate::kv::{Entry, Error, Event, FIRST_REVISION, Finished, Range, RangeRequest, Revision};
+use crate::kv::{Entry, Error, Event, FIRST_REVISION, Finished, Range, RangeRequest, Revision, Stats};
 use crate::lanes::Lanes;
 
 /// One committed change.
@@ -97,6 +97,7 @@ impl Slot {
 #[derive(Debug)]
 pub(crate) struct State {
     index: BTreeMap<Arc<str>, Slot>,
+    stats: HashMap<Box<str>, Stats>,
     log: VecDeque<Change>,
     floor: Revision,
     revision: Revision,
@@ -113,6 +114,7 @@ impl State {
         let floor = floor.max(FIRST_REVISION);
         Self {
             index: BTreeMap::new(),
+            stats: HashMap::new(),
             log: VecDeque::new(),
             floor,
             revision: floor,
@@ -186,8 +188,26 @@ impl State {
         Ok(())
     }
 
+    /// How much lies below a resource's prefix.
+    pub(crate) fn stats(&self, prefix: &str) -> Stats {
+        self.stats.get(prefix).copied().unwrap_or_default()
+    }
+
+    /// Counts a value that took the place of another.
+    fn count(&mut self, key: &str, old: Option<&Finished>, new: Option<&Finished>) {
+        let resource = resource_of(key);
+        let stats = match self.stats.get_mut(resource) {
+            Some(stats) => stats,
+            None => self.stats.entry(resource.into()).or_default(),
+        };
+        stats.objects = stats.objects + u64::from(new.is_some()) - u64::from(old.is_some());
+        let size = |value: Option<&Finished>| value.map_or(0, |value| value.value.len() as u64);
+        stats.bytes = stats.bytes + size(new) - size(old);
+    }
+
     /// Puts in a value that is older than the history (while loading).
     pub(crate) fn insert_live(&mut self, entry: Entry) {
+        self.count(&entry.key, None, Some(&entry.finished));
         let current =
             Version { created: entry.created, modified: entry.modified, finished: Some(entry.finished.clone()) };
         self.index.insert(entry.key, Slot { current, older: VecDeque::new() });
@@ -198,6 +218,8 @@ impl State {
         let entry = &change.entry;
         debug_assert_eq!(entry.modified, self.revision + 1, "revisions have no gaps");
         let finished = (!change.deleted).then(|| entry.finished.clone());
+        let old = self.index.get(&*entry.key).and_then(|slot| slot.current.finished.clone());
+        self.count(&entry.key, old.as_deref(), finished.as_deref());
         let version = Version { created: entry.created, modified: entry.modified, finished };
         match self.index.get_mut(&*entry.key) {
             Some(slot) => {
@@ -233,6 +255,12 @@ impl State {
             self.log.shrink_to(self.log.len() * 2);
         }
     }
+}
+
+/// The prefix of a key's resource: up to its fourth slash.
+fn resource_of(key: &str) -> &str {
+    let end = key.match_indices('/').nth(3).map_or(key.len(), |(at, _)| at + 1);
+    &key[..end]
 }
 
 fn weight(entry: &Entry) -> usize {
@@ -281,6 +309,19 @@ mod tests {
         assert!(matches!(read(&state, "/a/", 4), Err(Error::Compacted { asked: 4, oldest: 5 })));
         assert_eq!(read(&state, "/a/", 5).expect("readable"), "/a/x=2@4");
         assert!(matches!(read(&state, "/a/", 7), Err(Error::Future { asked: 7, newest: 6 })));
+    }
+
+    #[test]
+    fn resources_are_counted_as_they_change() {
+        let mut state = State::new(0);
+        put(&mut state, "/registry/core/pods/a/x", "12345");
+        put(&mut state, "/registry/core/pods/b/y", "1");
+        put(&mut state, "/registry/core/podsets/z", "123");
+        put(&mut state, "/registry/core/pods/a/x", "12");
+        assert_eq!(state.stats("/registry/core/pods/"), Stats { objects: 2, bytes: 3 });
+        step(&mut state, "/registry/core/pods/a/x", None);
+        assert_eq!(state.stats("/registry/core/pods/"), Stats { objects: 1, bytes: 1 });
+        assert_eq!(state.stats("/registry/core/nodes/"), Stats::default());
     }
 
     #[test]

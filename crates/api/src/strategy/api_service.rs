@@ -1,7 +1,7 @@
 //! API services (upstream: kube-aggregator/pkg/apis/apiregistration/v1/defaults.go and validation/validation.go).
 
-use apimachinery::Object;
 use apimachinery::field::{self, Error, Path};
+use apimachinery::{Object, validation};
 use serde_json::{Map, Value};
 
 use crate::check::{self, Errors, names};
@@ -33,6 +33,11 @@ impl Strategy for ApiService {
         priorities(&mut errors, spec, &path);
         backend(&mut errors, spec, &path);
         errors
+    }
+
+    /// The name of the core group's APIService is `v1.`.
+    fn name_errors(&self, name: &str, prefix: bool) -> Vec<String> {
+        validation::name_is_path_segment(name, prefix)
     }
 
     fn generation(&self) -> Generation {

@@ -13,6 +13,7 @@ use std::time::Duration;
 use api::Resource;
 use apimachinery::StatusError;
 use bytes::{BufMut, Bytes, BytesMut};
+use component_base::metrics::Counter;
 use futures::FutureExt;
 use http::{HeaderValue, Response, header};
 use http_body_util::{BodyExt, StreamBody};
@@ -119,7 +120,10 @@ async fn open(
     };
     let mut bookmarks = tokio::time::interval_at(Instant::now() + BOOKMARK_EVERY, BOOKMARK_EVERY);
     bookmarks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let sent = cx.server.request_metrics.watch_events(&cx.row);
+    sent.inc_by(ready.len() as u64);
     Ok(Stream {
+        sent,
         source,
         selection,
         encoder,
@@ -163,6 +167,7 @@ struct Stream {
     selection: Selection,
     encoder: Encoder,
     ready: VecDeque<Bytes>,
+    sent: Counter,
     ended: bool,
     bookmarks: Option<Interval>,
     end_of_life: Pin<Box<Sleep>>,
@@ -256,7 +261,10 @@ impl Stream {
             }
         };
         match sent {
-            Ok(bytes) => self.ready.extend(bytes),
+            Ok(bytes) => {
+                self.sent.inc_by(u64::from(bytes.is_some()));
+                self.ready.extend(bytes);
+            }
             Err(error) => {
                 self.ready.push_back(self.encoder.error(&error));
                 self.ended = true;

@@ -90,6 +90,10 @@ async fn health_and_version_answer() {
     assert!(
         cluster.get("/readyz?verbose").await.body.as_str().is_some_and(|text| text.ends_with("readyz check passed\n"))
     );
+    assert_eq!(cluster.get("/livez/etcd").await.body, "ok");
+    assert_eq!(cluster.get("/readyz/nothing").await.code, 404);
+    let excluded = cluster.get("/readyz?verbose&exclude=shutdown").await;
+    assert!(excluded.body.as_str().is_some_and(|text| text.contains("[+]shutdown excluded: ok\n")));
     assert_eq!(cluster.get("/version").await.at("/minor"), "37");
     assert!(cluster.get("/metrics").await.body.as_str().is_some_and(|text| text.contains("apiserver_request_total")));
     assert_eq!(cluster.get("/nothing").await.code, 404);

@@ -1,9 +1,11 @@
 //! The API server's behaviour, driven in process through its service.
 
 mod admission;
+mod aggregation;
 mod custom;
 mod details;
 mod discovery;
+mod flow;
 mod harness;
 mod lifecycle;
 mod lists;

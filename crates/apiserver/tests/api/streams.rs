@@ -13,7 +13,7 @@ use http::{Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
-use hyper_util::rt::TokioIo;
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use rcgen::{BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName};
@@ -27,19 +27,19 @@ use tokio_rustls::{TlsAcceptor, TlsConnector, client::TlsStream};
 use crate::harness::Cluster;
 
 /// A CA and what it signs.
-struct Ca {
-    pem: String,
+pub struct Ca {
+    pub pem: String,
     issuer: Issuer<'static, KeyPair>,
 }
 
 /// A certificate and its key, in PEM.
-struct Leaf {
-    cert: String,
-    key: String,
+pub struct Leaf {
+    pub cert: String,
+    pub key: String,
 }
 
 impl Ca {
-    fn new() -> Self {
+    pub fn new() -> Self {
         let key = KeyPair::generate().expect("a key");
         let mut params = CertificateParams::new(Vec::new()).expect("parameters");
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -49,8 +49,13 @@ impl Ca {
     }
 
     fn leaf(&self, name: &str) -> Leaf {
+        self.leaf_at(name, "127.0.0.1")
+    }
+
+    /// A certificate for a name, of whoever answers at a host.
+    pub fn leaf_at(&self, name: &str, host: &str) -> Leaf {
         let key = KeyPair::generate().expect("a key");
-        let mut params = CertificateParams::new(vec!["127.0.0.1".into()]).expect("parameters");
+        let mut params = CertificateParams::new(vec![host.into()]).expect("parameters");
         params.distinguished_name.push(DnType::CommonName, name);
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
         let cert = params.signed_by(&key, &self.issuer).expect("a certificate").pem();
@@ -156,19 +161,24 @@ async fn fixture() -> Fixture {
 
 impl Fixture {
     async fn connect(&self, with_certificate: bool) -> TlsStream<TcpStream> {
+        self.connect_by(with_certificate, "http/1.1").await
+    }
+
+    async fn connect_by(&self, with_certificate: bool, protocol: &str) -> TlsStream<TcpStream> {
         let mut roots = RootCertStore::empty();
         roots.add(CertificateDer::from_pem_slice(self.ca.pem.as_bytes()).expect("a certificate")).expect("a root");
         let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
             .with_safe_default_protocol_versions()
             .expect("versions")
             .with_root_certificates(roots);
-        let config = if with_certificate {
+        let mut config = if with_certificate {
             let chain = vec![CertificateDer::from_pem_slice(self.admin.cert.as_bytes()).expect("a certificate")];
             let key = PrivateKeyDer::from_pem_slice(self.admin.key.as_bytes()).expect("a key");
             builder.with_client_auth_cert(chain, key).expect("a client")
         } else {
             builder.with_no_client_auth()
         };
+        config.alpn_protocols = vec![protocol.into()];
         let stream = TcpStream::connect(self.address).await.expect("connected");
         let name = ServerName::try_from("127.0.0.1").expect("a name");
         TlsConnector::from(Arc::new(config)).connect(name, stream).await.expect("a handshake")
@@ -245,5 +255,42 @@ async fn exec_passes_bytes_both_ways() {
     };
     tokio::time::timeout(Duration::from_secs(30), talk).await.expect("in time");
     drop(io);
+    fixture.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn exec_passes_bytes_over_http_2() {
+    let fixture = fixture().await;
+    let io = TokioIo::new(fixture.connect_by(true, "h2").await);
+    let talk = async {
+        let (mut sender, connection) =
+            hyper::client::conn::http2::handshake(TokioExecutor::new(), io).await.expect("a connection");
+        fixture.scope.spawn("client", async move {
+            let _ = connection.await;
+        });
+        let body = Full::<bytes::Bytes>::default;
+        let request = Request::builder().uri("https://x/livez").body(body()).expect("a request");
+        // The answer comes after the server's settings, which say that it knows the extended CONNECT.
+        assert_eq!(sender.send_request(request).await.expect("an answer").status(), 200);
+        let mut request = Request::builder()
+            .method("CONNECT")
+            .uri(format!("https://x{PODS}/p/exec?command=sh&stdin=true"))
+            .body(body())
+            .expect("a request");
+        request.extensions_mut().insert(hyper::ext::Protocol::from_static("websocket"));
+        let response = sender.send_request(request).await.expect("an answer");
+        assert_eq!(response.status(), 200);
+        let mut io = TokioIo::new(hyper::upgrade::on(response).await.expect("a tunnel"));
+        let mut seen = Vec::new();
+        while !seen.ends_with(b"\n") {
+            seen.push(io.read_u8().await.expect("a byte"));
+        }
+        assert_eq!(String::from_utf8_lossy(&seen), "/exec/default/p/c?input=1&command=sh\n");
+        io.write_all(b"ping").await.expect("written");
+        let mut word = [0; 4];
+        io.read_exact(&mut word).await.expect("read");
+        assert_eq!(&word, b"ping");
+    };
+    tokio::time::timeout(Duration::from_secs(30), talk).await.expect("in time");
     fixture.end().await;
 }

@@ -1,14 +1,17 @@
 //! Store, API server, scheduler and controllers.
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::Context;
 use api::RESOURCES;
 use apimachinery::UserInfo;
 use apiserver::access::{Access, Cel};
+use apiserver::aggregation::ProxyClientConfig;
 use apiserver::authentication::legacy::LegacyClaims;
 use apiserver::authentication::{ServiceAccountTokens, SigningKey};
+use apiserver::serve::TlsConfig;
 use apiserver::{ApiServer, ApiService, Canonical, Deps, KubeletClientConfig};
 use arc_swap::ArcSwap;
 use client::{Client, Informers, Recorder};
@@ -46,8 +49,8 @@ impl ControlPlane {
 }
 
 /// Opens the store, serves the API, and starts what acts through it.
-pub async fn start(settings: &Settings, scope: &Scope) -> anyhow::Result<ControlPlane> {
-    let (service, accounts) = serve(settings, &Health::default(), scope).await?;
+pub async fn start(settings: &Settings, health: &Health, scope: &Scope) -> anyhow::Result<ControlPlane> {
+    let (service, accounts) = serve(settings, health, scope).await?;
     let plane = ControlPlane { service };
     ensure_dns_service(settings, &plane).await?;
     // One cache of each kind for everything that acts for the control plane.
@@ -94,6 +97,11 @@ async fn serve(
             key_pem: kubelet_client.key_pem,
         }),
         audit: access::audit(&args.audit, scope)?,
+        proxy_client: Some(front_proxy(settings)?),
+        max_requests_inflight: args.serving.max_requests_inflight,
+        max_mutating_requests_inflight: args.serving.max_mutating_requests_inflight,
+        enable_priority_and_fairness: args.serving.enable_priority_and_fairness,
+        request_timeout: args.serving.request_timeout,
         ..apiserver::Config::default()
     };
     let deps = Deps {
@@ -110,10 +118,12 @@ async fn serve(
     let server = ApiServer::build(config, deps).await.context("start the API server")?;
     let service = server.service();
     // Front proxies come in by the same door; whose certificate is whose, authentication says.
-    let front_proxy_ca = access_options.request_header.as_ref().map_or("", |header| &header.client_ca_pem);
+    let front_proxy_ca = access_options.request_header.map(|header| header.client_ca_pem).unwrap_or_default();
     let tls =
         apiserver::serve::tls_config(&serving.cert_pem, &serving.key_pem, &format!("{ca_pem}\n{front_proxy_ca}"))?;
-    apiserver::serve::serve(&service, listeners, &Arc::new(ArcSwap::from_pointee(tls)), scope);
+    let tls = Arc::new(ArcSwap::from_pointee(tls));
+    follow_certificates(settings, &tls, front_proxy_ca, scope)?;
+    apiserver::serve::serve(&service, listeners, &tls, scope);
     Ok((service, access.accounts().clone()))
 }
 
@@ -128,6 +138,35 @@ fn admission(args: &ServerArgs) -> anyhow::Result<apiserver::admission::Config> 
         config.load(path).context("read --admission-control-config-file")?;
     }
     Ok(config)
+}
+
+/// New certificates in the directory of keys are taken without a restart.
+fn follow_certificates(
+    settings: &Settings,
+    tls: &TlsConfig,
+    front_proxy_ca: String,
+    scope: &Scope,
+) -> anyhow::Result<()> {
+    let [cert, key, ca] = ["apiserver.crt", "apiserver.key", "ca.crt"].map(|file| settings.pki.path(file));
+    let files = [cert.clone(), key.clone(), ca.clone()];
+    let load = move || -> anyhow::Result<_> {
+        let read = |path: &Path| std::fs::read_to_string(path).with_context(|| format!("read {}", path.display()));
+        let authorities = format!("{}\n{front_proxy_ca}", read(&ca)?);
+        Ok(apiserver::serve::tls_config(&read(&cert)?, &read(&key)?, &authorities)?)
+    };
+    Ok(apiserver::serve::reload_on_change(tls, &files, load, scope)?)
+}
+
+/// The certificate with which the server speaks to extension servers (upstream: kubeadm's `front-proxy-client`).
+fn front_proxy(settings: &Settings) -> anyhow::Result<ProxyClientConfig> {
+    const NAME: &str = "front-proxy-client";
+    let issued = settings.pki.ensure_front_proxy_leaf(&Leaf::client(NAME, NAME, ""))?;
+    Ok(ProxyClientConfig {
+        cert_pem: issued.cert_pem,
+        key_pem: issued.key_pem,
+        ca_pem: settings.pki.front_proxy_ca_pem()?,
+        allowed_names: vec![NAME.into()],
+    })
 }
 
 fn start_scheduler(plane: &ControlPlane, informers: &Informers, scope: &Scope) -> anyhow::Result<()> {

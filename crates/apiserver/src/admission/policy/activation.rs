@@ -147,12 +147,6 @@ impl Authorizer for Asker<'_> {
             let groups = ["system:serviceaccounts".to_owned(), format!("system:serviceaccounts:{namespace}")];
             UserInfo::new(format!("system:serviceaccount:{namespace}:{name}"), groups)
         });
-        // A selector that does not parse limits nothing (upstream: plugin/authorizer of the CEL library).
-        let limited = !question.field_selector.is_empty() || !question.label_selector.is_empty();
-        let selectors = limited.then(|| Selectors {
-            fields: fields::Selector::parse(&question.field_selector).unwrap_or_default(),
-            labels: labels::Selector::parse(&question.label_selector).unwrap_or_default(),
-        });
         let selectors =
             (!question.field_selector.is_empty() || !question.label_selector.is_empty()).then(|| Selectors {
                 fields: fields::Selector::parse(&question.field_selector).unwrap_or_default(),

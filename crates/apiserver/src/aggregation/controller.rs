@@ -1,0 +1,353 @@
+//! Keeps the APIServices: one for each group version that is answered here, and for those of others the condition
+//! `Available` and the [`Table`] that requests are routed by
+//! (upstream: kube-aggregator's autoregister, apiservice and availability controllers,
+//! pkg/controlplane/controller/crdregistration).
+//!
+//! It follows APIServices and CustomResourceDefinitions, and Services with their EndpointSlices once another server is
+//! known. A timer runs only for other servers: a server that fails says nothing.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use api::Resource;
+use api::catalogue::GROUP_VERSIONS;
+use apimachinery::{Object, StatusError};
+use component_base::Backoff;
+use futures::FutureExt;
+use futures::future::{BoxFuture, join_all, select_all, try_join_all};
+use serde_json::{Value, json};
+use store::{Event, RangeRequest, Watch};
+
+use super::availability::{Condition, obstacle};
+use super::{GROUP, Remote, ServiceReference, Table, proxy};
+use crate::registry::delete::delete_object;
+use crate::registry::options::DeleteOptions;
+use crate::registry::update::{Change, Part, change};
+use crate::registry::{Cx, create, decode_entry, fields};
+use crate::server::ApiServer;
+use crate::status;
+
+/// Says who made an APIService: `onstart` for built-in groups, `true` for those of CustomResourceDefinitions.
+const MANAGED: &str = "kube-aggregator.kubernetes.io/automanaged";
+
+/// What CustomResourceDefinitions' groups get (upstream: crdregistration_controller.go).
+const CUSTOM_PRIORITIES: (i32, i32) = (1000, 100);
+
+/// How often other servers are asked whether they are still there (upstream: the resync of 30 s).
+const ASK_AGAIN: Duration = Duration::from_secs(30);
+
+/// Time between tries while something fails.
+const BACKOFF: (Duration, Duration) = (Duration::from_millis(500), ASK_AGAIN);
+
+const SERVICES: &str = "/registry/apiregistration.k8s.io/apiservices/";
+const DEFINITIONS: &str = "/registry/apiextensions.k8s.io/customresourcedefinitions/";
+const TARGETS: [&str; 2] = ["/registry/core/services/", "/registry/discovery.k8s.io/endpointslices/"];
+
+/// Begins to keep them, where the server knows the kind.
+pub(crate) fn start(server: &Arc<ApiServer>) {
+    let Ok(row) = server.registry.row(GROUP, "v1", "apiservices") else { return };
+    let controller = Controller { server: server.clone(), row };
+    server.scope.spawn("apiserver/aggregation", controller.run());
+}
+
+struct Controller {
+    server: Arc<ApiServer>,
+    row: Arc<Resource>,
+}
+
+/// Whether all other servers answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Outcome {
+    NoOthers,
+    AllThere,
+    SomeMissing,
+}
+
+impl Controller {
+    async fn run(self) {
+        let mut backoff = Backoff::new(BACKOFF.0, BACKOFF.1);
+        loop {
+            match self.follow(&mut backoff).await {
+                Ok(()) => return,
+                Err(error) => tracing::debug!(%error, "keep the APIServices"),
+            }
+            tokio::time::sleep(backoff.next_delay()).await;
+        }
+    }
+
+    /// Follows the store until it closes.
+    async fn follow(&self, backoff: &mut Backoff) -> Result<(), StatusError> {
+        let mut watches = vec![self.watch(SERVICES).await?, self.watch(DEFINITIONS).await?];
+        loop {
+            let outcome = self.sync().await?;
+            if outcome == Outcome::NoOthers {
+                watches.truncate(2);
+            } else if watches.len() == 2 {
+                let [services, slices] = TARGETS.map(|prefix| self.watch(prefix).boxed());
+                watches.extend([services.await?, slices.await?]);
+                // What happened before the watches began is seen by looking once more.
+                continue;
+            }
+            let pause = match outcome {
+                Outcome::NoOthers => None,
+                Outcome::AllThere => {
+                    backoff.reset();
+                    Some(ASK_AGAIN)
+                }
+                Outcome::SomeMissing => Some(backoff.next_delay()),
+            };
+            if !self.next(&mut watches, pause).await? {
+                return Ok(());
+            }
+        }
+    }
+
+    async fn watch(&self, prefix: &str) -> Result<Box<dyn Watch>, StatusError> {
+        let store = self.server.registry.store();
+        store.watch(prefix, store.revision()).await.map_err(|error| status::of_store(&error))
+    }
+
+    /// Waits for news, or for the pause to end. False when the store has closed.
+    async fn next(&self, watches: &mut [Box<dyn Watch>], pause: Option<Duration>) -> Result<bool, StatusError> {
+        let timer = async {
+            match pause {
+                Some(pause) => tokio::time::sleep(pause).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::pin!(timer);
+        loop {
+            let first = tokio::select! {
+                (event, ..) = select_all(watches.iter_mut().map(|watch| watch.next()).collect::<Vec<_>>()) => event,
+                () = &mut timer => return Ok(true),
+            };
+            let Some(mut news) = self.heard(first)? else { return Ok(false) };
+            for watch in watches.iter_mut() {
+                // One look serves for all that has happened.
+                while let Some(event) = tokio::task::unconstrained(watch.next()).now_or_never() {
+                    let Some(more) = self.heard(event)? else { return Ok(false) };
+                    news |= more;
+                }
+            }
+            if news {
+                return Ok(true);
+            }
+        }
+    }
+
+    /// Whether an event concerns anything here; nothing when the store has closed.
+    fn heard(&self, event: Option<Result<Event, store::Error>>) -> Result<Option<bool>, StatusError> {
+        let Some(event) = event else { return Ok(None) };
+        let (Event::Put { entry, .. } | Event::Delete { entry, .. }) =
+            event.map_err(|error| status::of_store(&error))?
+        else {
+            return Ok(Some(false));
+        };
+        let Some(path) = TARGETS.iter().find_map(|prefix| entry.key.strip_prefix(prefix)) else {
+            return Ok(Some(true));
+        };
+        // A Service, or an EndpointSlice, whose name begins with the Service's.
+        let table = self.server.aggregator.table();
+        let mut services = table.remotes.iter().map(|remote| (remote.service.namespace.as_str(), &remote.service.name));
+        let found = path.split_once('/').is_some_and(|(namespace, name)| {
+            services.any(|(wanted, service)| namespace == wanted && name.starts_with(service.as_str()))
+        });
+        Ok(Some(found))
+    }
+
+    async fn sync(&self) -> Result<Outcome, StatusError> {
+        self.register().await?;
+        let services = self.objects(SERVICES).await?;
+        let (mut local, mut others) = (Vec::new(), Vec::new());
+        for service in &services {
+            if service["spec"]["service"].is_object() {
+                others.push(self.check(service));
+            } else {
+                local.push(self.set_condition(service, Condition::local()).boxed());
+            }
+        }
+        try_join_all(local).await?;
+        let (mut remotes, mut conditions) = (Vec::new(), Vec::new());
+        for checked in join_all(others).await {
+            let (remote, service, condition) = checked?;
+            remotes.push(remote);
+            conditions.push(self.set_condition(service, condition).boxed());
+        }
+        let outcome = match &*remotes {
+            [] => Outcome::NoOthers,
+            remotes if remotes.iter().all(|remote| remote.available) => Outcome::AllThere,
+            _ => Outcome::SomeMissing,
+        };
+        // Whoever reads the condition finds the requests routed.
+        self.server.aggregator.set(Table { remotes });
+        try_join_all(conditions).await?;
+        Ok(outcome)
+    }
+
+    async fn objects(&self, prefix: &str) -> Result<Vec<Value>, StatusError> {
+        let request = RangeRequest { prefix: prefix.to_owned(), ..RangeRequest::default() };
+        let range = self.server.registry.store().range(&request).await.map_err(|error| status::of_store(&error))?;
+        range.entries.iter().map(|entry| Ok(decode_entry(entry)?.into_value())).collect()
+    }
+
+    /// Makes the APIServices of what is answered here, and removes those of what no longer is.
+    async fn register(&self) -> Result<(), StatusError> {
+        let wanted = local(&self.server.registry.rows(), &self.objects(DEFINITIONS).await?);
+        let present = self.objects(SERVICES).await?;
+        let mut writes: Vec<BoxFuture<'_, Result<(), StatusError>>> = Vec::new();
+        for (name, object) in &wanted {
+            if !present.iter().any(|service| service["metadata"]["name"] == name.as_str()) {
+                writes.push(self.make(name, object).boxed());
+            }
+        }
+        for service in &present {
+            let name = service["metadata"]["name"].as_str().unwrap_or_default();
+            if service["metadata"]["labels"][MANAGED] == "true" && !wanted.contains_key(name) {
+                writes.push(self.remove(name).boxed());
+            }
+        }
+        // One that is refused keeps no other from being made.
+        for error in join_all(writes).await.into_iter().filter_map(Result::err) {
+            tracing::warn!(%error, "make or remove an APIService");
+        }
+        Ok(())
+    }
+
+    async fn make(&self, name: &str, object: &Value) -> Result<(), StatusError> {
+        let Some(object) = Object::from_value(object.clone()) else { return Ok(()) };
+        unless(create::create_object(&self.cx("create", name), object).await.map(drop), "AlreadyExists")
+    }
+
+    async fn remove(&self, name: &str) -> Result<(), StatusError> {
+        let deleted = delete_object(&self.cx("delete", name), "", name, &DeleteOptions::default()).await;
+        unless(deleted.map(drop), "NotFound")
+    }
+
+    /// Looks at another server.
+    fn check<'s>(&'s self, service: &'s Value) -> BoxFuture<'s, Result<(Remote, &'s Value, Condition), StatusError>> {
+        Box::pin(async move {
+            let mut remote = read(service, &self.server.aggregator.client.config(&service["spec"]));
+            let registry = &self.server.registry;
+            let wanted = &remote.service;
+            let row = registry.row("", "v1", "services")?;
+            let target = registry.find(&row, &wanted.namespace, &wanted.name).await?;
+            let slices = self.slices(wanted).await?;
+            let condition = match obstacle(wanted, target.as_ref(), &slices) {
+                Some(condition) => condition,
+                None => match proxy::check(&self.server, &remote).await {
+                    Ok(found) => {
+                        remote.resources = Some(Arc::new(found.resources));
+                        remote.openapi_hash = found.openapi_hash;
+                        Condition::passed()
+                    }
+                    Err(cause) => Condition::failed("FailedDiscoveryCheck", cause),
+                },
+            };
+            remote.available = condition.is_true();
+            if remote.resources.is_none() {
+                // What it answered last is still better than nothing, and marked as stale.
+                let table = self.server.aggregator.table();
+                let before = table.remotes.iter().find(|before| before.name == remote.name);
+                remote.resources = before.and_then(|before| before.resources.clone());
+            }
+            Ok((remote, service, condition))
+        })
+    }
+
+    async fn slices(&self, service: &ServiceReference) -> Result<Vec<Object>, StatusError> {
+        let objects = self.objects(&format!("{}{}/", TARGETS[1], service.namespace)).await?;
+        let slices = objects.into_iter().filter_map(Object::from_value);
+        let own = ("kubernetes.io/service-name", service.name.as_str());
+        Ok(slices.filter(|slice| slice.labels().any(|label| label == own)).collect())
+    }
+
+    async fn set_condition(&self, service: &Value, condition: Condition) -> Result<(), StatusError> {
+        let name = service["metadata"]["name"].as_str().unwrap_or_default();
+        let mut cx = self.cx("update", name);
+        cx.info.subresource = "status".into();
+        let now = cx.timestamp();
+        if condition.set(service, &now).is_none() {
+            return Ok(());
+        }
+        let transform = |old: &Object| {
+            let mut object = old.clone().into_value();
+            if let Some(conditions) = condition.set(&object, &now) {
+                object["status"] = json!({ "conditions": conditions });
+            }
+            Ok(Object::from_value(object).unwrap_or_default())
+        };
+        let manager = fields::Manager::Update("kube-apiserver".to_owned());
+        let set = Change { part: Part::Status, manager, retry: true, transform: &transform };
+        unless(change(&cx, &set).await.map(drop), "NotFound")
+    }
+
+    fn cx(&self, verb: &str, name: &str) -> Cx {
+        Cx::internal(&self.server, &self.row, verb, "", name)
+    }
+}
+
+/// What somebody else has done meanwhile need not be done.
+fn unless(result: Result<(), StatusError>, reason: &str) -> Result<(), StatusError> {
+    result.or_else(|error| if error.reason == reason { Ok(()) } else { Err(error) })
+}
+
+/// The APIServices of what is answered here, by name.
+fn local(rows: &crate::registry::Rows, definitions: &[Value]) -> BTreeMap<String, Value> {
+    let built_in = GROUP_VERSIONS.iter().filter(|gv| rows.has_version(gv.group, gv.version)).map(|gv| {
+        let priorities = (gv.group_priority, gv.version_priority);
+        (format!("{}.{}", gv.version, gv.group), api_service(gv.group, gv.version, priorities, "onstart"))
+    });
+    let mut wanted: BTreeMap<String, Value> = BTreeMap::new();
+    for definition in definitions.iter().filter(|definition| is_established(definition)) {
+        let group = definition["spec"]["group"].as_str().unwrap_or_default();
+        let versions = definition["spec"]["versions"].as_array().into_iter().flatten();
+        for version in versions.filter(|version| version["served"] == true) {
+            let version = version["name"].as_str().unwrap_or_default();
+            wanted.insert(format!("{version}.{group}"), api_service(group, version, CUSTOM_PRIORITIES, "true"));
+        }
+    }
+    wanted.extend(built_in);
+    wanted
+}
+
+fn is_established(definition: &Value) -> bool {
+    let conditions = definition["status"]["conditions"].as_array().into_iter().flatten();
+    conditions.into_iter().any(|condition| condition["type"] == "Established" && condition["status"] == "True")
+}
+
+fn api_service(group: &str, version: &str, (group_priority, version_priority): (i32, i32), managed: &str) -> Value {
+    let mut spec = json!({
+        "version": version, "groupPriorityMinimum": group_priority, "versionPriority": version_priority,
+    });
+    if !group.is_empty() {
+        spec["group"] = group.into();
+    }
+    json!({
+        "apiVersion": format!("{GROUP}/v1"), "kind": "APIService",
+        "metadata": { "name": format!("{version}.{group}"), "labels": { MANAGED: managed } },
+        "spec": spec,
+    })
+}
+
+fn read(service: &Value, tls: &Result<Arc<tokio_rustls::rustls::ClientConfig>, String>) -> Remote {
+    let spec = &service["spec"];
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let target = &spec["service"];
+    Remote {
+        name: text(&service["metadata"]["name"]),
+        group: text(&spec["group"]),
+        version: text(&spec["version"]),
+        group_priority: spec["groupPriorityMinimum"].as_i64().unwrap_or_default(),
+        version_priority: spec["versionPriority"].as_i64().unwrap_or_default(),
+        service: ServiceReference {
+            namespace: text(&target["namespace"]),
+            name: text(&target["name"]),
+            port: target["port"].as_u64().and_then(|port| u16::try_from(port).ok()).unwrap_or(443),
+        },
+        tls: tls.clone(),
+        available: false,
+        resources: None,
+        openapi_hash: None,
+    }
+}
