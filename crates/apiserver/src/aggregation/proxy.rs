@@ -5,11 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use apimachinery::{StatusError, UserInfo};
-use bytes::Bytes;
+use bytes::BytesMut;
 use futures::future::BoxFuture;
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode};
-use http_body_util::{BodyExt, Limited};
+use http_body_util::BodyExt;
 use rustls_pki_types::ServerName;
 use serde_json::Value;
 use tokio::net::TcpStream;
@@ -222,8 +222,16 @@ impl Question {
             let answered = forward(io, parts, body, &self.address, &path, &self.server.scope).await;
             let response = answered.map_err(|error| error.message)?;
             let code = response.status();
-            let body = Limited::new(response.into_body(), MAX_DOCUMENT_BYTES);
-            let bytes: Bytes = body.collect().await.map_err(|error| error.to_string())?.to_bytes();
+            let mut body = response.into_body();
+            let mut bytes = BytesMut::new();
+            while let Some(frame) = body.frame().await {
+                let frame = frame.map_err(|error| error.to_string())?;
+                let Ok(data) = frame.into_data() else { continue };
+                if bytes.len() + data.len() > MAX_DOCUMENT_BYTES {
+                    return Err("the answer is too long".into());
+                }
+                bytes.extend_from_slice(&data);
+            }
             Ok((code, serde_json::from_slice(&bytes).unwrap_or_default()))
         })
     }
