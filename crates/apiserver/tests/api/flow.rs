@@ -15,7 +15,7 @@ fn schema(name: &str, level: &str, user: &str) -> Value {
     json!({
         "apiVersion": "flowcontrol.apiserver.k8s.io/v1", "kind": "FlowSchema", "metadata": { "name": name },
         "spec": {
-            "matchingPrecedence": 1, "priorityLevelConfiguration": { "name": level },
+            "matchingPrecedence": 5, "priorityLevelConfiguration": { "name": level },
             "rules": [{
                 "subjects": [{ "kind": "User", "user": { "name": user } }],
                 "resourceRules": [{
@@ -121,17 +121,18 @@ async fn who_finds_no_seat_may_come_again() {
     let cluster =
         Cluster::with(config, std::sync::Arc::new(apiserver::authenticator::NobodyKnown), &Scope::root()).await;
     assert_eq!(cluster.post(LEVELS, level("narrow")).await.code, 201);
-    assert_eq!(cluster.post(SCHEMAS, schema("a", "narrow", "admin")).await.code, 201);
+    assert_eq!(cluster.post(SCHEMAS, schema("a", "narrow", "jo")).await.code, 201);
     until_dangling(&cluster, "a", "False").await;
+    let jo = cluster.acting_as(UserInfo::new("jo", ["dev"]));
     // One waits for a revision that does not happen and keeps its seat for as long.
-    let waits = cluster.get("/api/v1/pods?resourceVersion=999999&resourceVersionMatch=NotOlderThan&timeout=100ms");
-    let comes_second = cluster.get("/api/v1/pods");
+    let waits = jo.get("/api/v1/pods?resourceVersion=999999&resourceVersionMatch=NotOlderThan&timeout=100ms");
+    let comes_second = jo.get("/api/v1/pods");
     let (first, second) = tokio::join!(biased; waits, comes_second);
     assert_eq!(first.code, 504, "{}", first.line());
     assert_eq!((second.code, &second.body), (429, &json!("Too many requests, please try again later.\n")));
     assert_eq!(second.headers["retry-after"], "1");
     assert!(second.headers.contains_key("x-kubernetes-pf-flowschema-uid"));
-    assert_eq!(cluster.get("/api/v1/pods").await.code, 200, "the seat was given back");
+    assert_eq!(jo.get("/api/v1/pods").await.code, 200, "the seat was given back");
     let metrics = cluster.get("/metrics").await;
     let metrics = metrics.body.as_str().expect("text");
     assert!(metrics.contains("apiserver_dropped_requests_total{request_kind=\"readOnly\"} 1"), "{metrics}");
@@ -143,15 +144,16 @@ async fn a_watch_keeps_its_seat_only_while_it_begins() {
     let cluster =
         Cluster::with(config, std::sync::Arc::new(apiserver::authenticator::NobodyKnown), &Scope::root()).await;
     assert_eq!(cluster.post(LEVELS, level("narrow")).await.code, 201);
-    let mut watching = schema("a", "narrow", "admin");
+    let mut watching = schema("a", "narrow", "jo");
     watching["spec"]["rules"][0]["resourceRules"][0]["verbs"] = json!(["watch", "list"]);
     assert_eq!(cluster.post(SCHEMAS, watching).await.code, 201);
     until_dangling(&cluster, "a", "False").await;
+    let jo = cluster.acting_as(UserInfo::new("jo", ["dev"]));
     let mut held = Vec::new();
     for _ in 0..5 {
-        held.push(cluster.watch("/api/v1/pods?watch=1").await);
+        held.push(jo.watch("/api/v1/pods?watch=1").await);
     }
-    assert_eq!(cluster.get("/api/v1/pods").await.code, 200);
+    assert_eq!(jo.get("/api/v1/pods").await.code, 200);
     let metrics = cluster.get("/metrics").await;
     let lasting = "apiserver_longrunning_requests{verb=\"WATCH\",group=\"\",version=\"v1\",resource=\"pods\",subresource=\"\",scope=\"cluster\",component=\"apiserver\"} 5";
     assert!(metrics.body.as_str().is_some_and(|text| text.contains(lasting)), "{}", metrics.body);
