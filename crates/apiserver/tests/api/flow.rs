@@ -123,7 +123,7 @@ async fn who_finds_no_seat_may_come_again() {
     assert_eq!(cluster.post(LEVELS, level("narrow")).await.code, 201);
     assert_eq!(cluster.post(SCHEMAS, schema("a", "narrow", "jo")).await.code, 201);
     until_dangling(&cluster, "a", "False").await;
-    let jo = cluster.acting_as(UserInfo::new("jo", ["dev"]));
+    let jo = cluster.acting_as(UserInfo::new("jo", ["allowed"]));
     // One waits for a revision that does not happen and keeps its seat for as long.
     let waits = jo.get("/api/v1/pods?resourceVersion=999999&resourceVersionMatch=NotOlderThan&timeout=100ms");
     let comes_second = jo.get("/api/v1/pods");
@@ -148,7 +148,7 @@ async fn a_watch_keeps_its_seat_only_while_it_begins() {
     watching["spec"]["rules"][0]["resourceRules"][0]["verbs"] = json!(["watch", "list"]);
     assert_eq!(cluster.post(SCHEMAS, watching).await.code, 201);
     until_dangling(&cluster, "a", "False").await;
-    let jo = cluster.acting_as(UserInfo::new("jo", ["dev"]));
+    let jo = cluster.acting_as(UserInfo::new("jo", ["allowed"]));
     let mut held = Vec::new();
     for _ in 0..5 {
         held.push(jo.watch("/api/v1/pods?watch=1").await);
