@@ -74,10 +74,7 @@ async fn rules_are_checked_when_they_are_written_and_when_they_are_broken() {
     cluster.post(THINGS, thing("a", json!({"least": 1, "most": 5}))).await;
     let path = format!("{THINGS}/a");
     let sunk = cluster.patch("merge", &path, json!({"spec": {"most": 3}})).await;
-    assert_eq!(
-        sunk.line(),
-        r#"422 Invalid: Thing.example.com "a" is invalid: spec: Invalid value: most may not sink"#
-    );
+    assert_eq!(sunk.line(), r#"422 Invalid: Thing.example.com "a" is invalid: spec: Invalid value: most may not sink"#);
     let blocked = cluster.patch("merge", &path, json!({"spec": {"most": "x"}})).await;
     assert!(blocked.line().contains("some validation rules were not checked"), "{}", blocked.line());
     let broken = with(limits, "/x-kubernetes-validations", json!([{"rule": "self.nothing > 1"}]));
