@@ -1,4 +1,4 @@
-//! Builds `hello/main.rs` into a static program that `src/hello.rs` embeds.
+//! Builds `hello/main.rs` into a static program that `src/hello.rs` embeds, and has the linker save space.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -6,7 +6,12 @@ use std::process::Command;
 fn main() {
     println!("cargo::rerun-if-changed=hello/main.rs");
     let rustc = std::env::var_os("RUSTC").expect("cargo sets RUSTC");
-    let target = std::env::var_os("TARGET").expect("cargo sets TARGET");
+    let target = std::env::var("TARGET").expect("cargo sets TARGET");
+    if target == "x86_64-unknown-linux-gnu" {
+        // Functions with the same machine code are kept once, and generic code makes many of them. The linker that
+        // comes with Rust for this target can do so; others may use another one.
+        println!("cargo::rustc-link-arg-bins=-Wl,--icf=all");
+    }
     let out = PathBuf::from(std::env::var_os("OUT_DIR").expect("cargo sets OUT_DIR")).join("hello-server");
     let status = Command::new(rustc)
         .args(["--edition", "2024", "--crate-name", "hello_server", "--crate-type", "bin"])

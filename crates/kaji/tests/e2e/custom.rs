@@ -61,5 +61,5 @@ fn a_kind_of_ones_own() {
     // The namespace takes its boats with it.
     cluster.kubectl(&["delete", "namespace", "dock"]).ok();
     cluster.kubectl(&["delete", "crd", "boats.harbour.example.com"]).ok();
-    cluster.kubectl(&["get", "boats"]).fails_with("the server doesn't have a resource type");
+    cluster.kubectl(&["get", "boats"]).fails_with("could not find the requested resource");
 }
