@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use cri::images::build::File;
+use tempfile::TempDir;
 use testkit::{Cluster, Machine};
 
 use crate::kit::{self, BUSYBOX, KAJI};
@@ -47,29 +48,30 @@ fn a_missing_image_backs_off_with_a_reason() {
     cluster.kubectl(&["describe", "pod", "lacks"]).says("Failed to pull image \"registry.invalid/none:1\"");
 }
 
-/// A small file system at a directory for as long as it lives.
-struct SmallDisk(PathBuf);
+/// A small file system for as long as it lives.
+struct SmallDisk(TempDir);
 
 impl SmallDisk {
-    fn mount(directory: &Path, size: &str) -> Self {
-        std::fs::create_dir_all(directory).expect("a directory");
+    fn mount(size: &str) -> Self {
+        let directory = tempfile::Builder::new().prefix("kaji-test-disk-").tempdir().expect("a directory");
         let size = format!("size={size}");
-        let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", &size, "kaji-test"]).arg(directory).status();
+        let mounted =
+            Command::new("mount").args(["-t", "tmpfs", "-o", &size, "kaji-test"]).arg(directory.path()).status();
         assert!(mounted.expect("mount runs").success());
-        Self(directory.to_owned())
+        Self(directory)
     }
 }
 
 impl Drop for SmallDisk {
     fn drop(&mut self) {
-        let _ = Command::new("umount").arg("--lazy").arg(&self.0).status();
+        let _ = Command::new("umount").arg("--lazy").arg(self.0.path()).status();
     }
 }
 
 #[test]
 fn a_full_disk_is_told_and_nothing_else_suffers() {
-    let machine = Machine::new(KAJI);
-    let _disk = SmallDisk::mount(&machine.home(), "64m");
+    let (disk, machine) = (SmallDisk::mount("64m"), Machine::new(KAJI));
+    std::os::unix::fs::symlink(disk.0.path(), machine.home()).expect("a link");
     let cluster = Cluster::create_on(machine, "full", &[]);
     let archive = kit::save(&cluster, "small.tar", vec![kit::busybox(&[BUSYBOX])]);
     kit::load(&cluster, &archive).ok();
