@@ -80,15 +80,15 @@ impl Authentication {
 
     async fn identify(&self, parts: &Parts, peer: Option<&PeerCertificates>) -> Result<Option<UserInfo>, StatusError> {
         let now = component_base::now();
-        if let (Some(proxies), Some(peer)) = (&self.front_proxies, peer) {
-            if let Some(user) = proxies.user(&parts.headers, &peer.0, now) {
-                return Ok(Some(user));
-            }
+        if let (Some(proxies), Some(peer)) = (&self.front_proxies, peer)
+            && let Some(user) = proxies.user(&parts.headers, &peer.0, now)
+        {
+            return Ok(Some(user));
         }
-        if let Some(peer) = peer {
-            if let Some(user) = self.by_certificate(peer, now)? {
-                return Ok(Some(user));
-            }
+        if let Some(peer) = peer
+            && let Some(user) = self.by_certificate(peer, now)?
+        {
+            return Ok(Some(user));
         }
         let Some(token) = bearer(parts) else { return Ok(None) };
         let known = self.tokens.authenticate(&token, self.tokens.api_audiences(), now).await;

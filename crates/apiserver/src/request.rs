@@ -136,7 +136,8 @@ pub fn decode(text: &str) -> String {
 }
 
 fn decode_with(text: &str, plus_is_space: bool) -> String {
-    if !text.contains('%') && !(plus_is_space && text.contains('+')) {
+    let has_spaces = plus_is_space && text.contains('+');
+    if !text.contains('%') && !has_spaces {
         return text.to_owned();
     }
     let bytes = text.as_bytes();

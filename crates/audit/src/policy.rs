@@ -161,7 +161,8 @@ impl Policy {
         let mut errors = Vec::new();
         for (index, rule) in self.rules.iter().enumerate() {
             let path = Path::new("rules").index(index);
-            if !rule.non_resource_urls.is_empty() && !(rule.resources.is_empty() && rule.namespaces.is_empty()) {
+            let about_resources = !rule.resources.is_empty() || !rule.namespaces.is_empty();
+            if !rule.non_resource_urls.is_empty() && about_resources {
                 let detail = "rules cannot apply to both regular resources and non-resource URLs";
                 let given = rule.non_resource_urls.join(",");
                 errors.push(Error::invalid(&path.child("nonResourceURLs"), given, detail));

@@ -254,6 +254,7 @@ mod tests {
     }
 
     #[tokio::test]
+    #[expect(clippy::disallowed_methods, reason = "a test ends with its runtime")]
     async fn closing_wakes_every_worker() {
         let queue: WorkQueue<u8> = WorkQueue::new();
         let workers: Vec<_> = (0..4)

@@ -76,11 +76,17 @@ impl Drop for Network {
     }
 }
 
+/// The socket's task ends with its owner.
+#[expect(clippy::disallowed_methods, reason = "the command that asks has no scope; the handle ends the task")]
+fn drive(connection: impl Future<Output = ()> + Send + 'static) -> tokio::task::JoinHandle<()> {
+    tokio::spawn(connection)
+}
+
 impl Network {
     /// The network of this process.
     pub fn here() -> Result<Self, Error> {
         let (connection, handle, _) = rtnetlink::new_connection().map_err(Error::Socket)?;
-        Ok(Self { handle, task: tokio::spawn(connection) })
+        Ok(Self { handle, task: drive(connection) })
     }
 
     /// The network of the process `pid`. The socket is opened by a thread inside it and keeps belonging to it.
@@ -98,7 +104,7 @@ impl Network {
         });
         let opened = opened.join().map_err(|_| std::io::Error::other("the thread that enters the namespace died"));
         let (connection, handle, _) = opened.and_then(|opened| opened).map_err(Error::Socket)?;
-        Ok(Self { handle, task: tokio::spawn(connection) })
+        Ok(Self { handle, task: drive(connection) })
     }
 
     /// The IPv4 networks that are in use here: destinations of routes.

@@ -68,10 +68,10 @@ pub async fn run(cx: Context) {
 
 impl Controller {
     fn on_replica_set(&self, event: &Event<ReplicaSet>) {
-        if let Event::Updated { old, new } = event {
-            if controller_of(&old.metadata) != controller_of(&new.metadata) {
-                self.wake_owner(old);
-            }
+        if let Event::Updated { old, new } = event
+            && controller_of(&old.metadata) != controller_of(&new.metadata)
+        {
+            self.wake_owner(old);
         }
         let rs = event.object();
         if controller_of(&rs.metadata).is_some() {

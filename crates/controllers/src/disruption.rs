@@ -61,18 +61,19 @@ pub async fn run(cx: Context) {
     // The number of replicas that percentages are of.
     let this = controller.clone();
     deployments.on_event(move |event| {
-        if let Event::Updated { old, new } = event {
-            if old.spec.replicas != new.spec.replicas {
-                this.wake_namespace(new.namespace());
-            }
+        if let Event::Updated { old, new } = event
+            && old.spec.replicas != new.spec.replicas
+        {
+            this.wake_namespace(new.namespace());
         }
     });
     let this = controller.clone();
     replica_sets.on_event(move |event| {
-        if let Event::Updated { old, new } = event {
-            if old.spec.replicas != new.spec.replicas && controller_of(&new.metadata).is_none() {
-                this.wake_namespace(new.namespace());
-            }
+        if let Event::Updated { old, new } = event
+            && old.spec.replicas != new.spec.replicas
+            && controller_of(&new.metadata).is_none()
+        {
+            this.wake_namespace(new.namespace());
         }
     });
     tokio::join!(budgets.synced(), pods.synced(), replica_sets.synced(), deployments.synced());
@@ -123,11 +124,11 @@ impl Controller {
         let selected = self.pods.list_in(&key.namespace).into_iter().filter(|pod| selects(&budget, pod));
         let pods: Vec<Arc<Pod>> = selected.collect();
         let expected = self.expected(&pods).await;
-        if let Err(message) = &expected {
-            if plan::needs_scale(&budget) {
-                let told = format!("Failed to calculate the number of expected pods: {message}");
-                self.cx.recorder.event(&*budget, EventType::Warning, "CalculateExpectedPodCountFailed", told);
-            }
+        if let Err(message) = &expected
+            && plan::needs_scale(&budget)
+        {
+            let told = format!("Failed to calculate the number of expected pods: {message}");
+            self.cx.recorder.event(&*budget, EventType::Warning, "CalculateExpectedPodCountFailed", told);
         }
         let planned = plan(&budget, &pods, expected, now());
         if pods.is_empty() && budget.status.is_none() {

@@ -70,7 +70,7 @@ fn plan(secret: &Secret, account: Option<&ServiceAccount>, root_ca_pem: &str) ->
     let uid = account.metadata.uid.as_deref().unwrap_or_default();
     match annotation(ACCOUNT_UID) {
         // It belongs to an account of that name that is no more.
-        Some(known) if !known.is_empty() && known != uid => return Plan::Delete,
+        Some(known) if !known.is_empty() && known != uid => Plan::Delete,
         known => {
             let data = |key: &str| secret.data.as_ref().and_then(|data| data.get(key)).map(|bytes| bytes.0.as_slice());
             let namespace = secret.metadata.namespace.as_deref().unwrap_or_default();

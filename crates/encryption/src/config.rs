@@ -153,11 +153,10 @@ impl EncryptionConfiguration {
             for (number, provider) in resource.providers.iter().enumerate() {
                 let at = format!("{at}.providers[{number}]");
                 errors.extend(provider.validate().into_iter().map(|detail| format!("{at}{detail}")));
-                if let Some(kms) = &provider.kms {
-                    if !kms_names.insert(&kms.name) {
-                        errors
-                            .push(format!("{at}.kms.name: Invalid value: {:?}: duplicate kms provider name", kms.name));
-                    }
+                if let Some(kms) = &provider.kms
+                    && !kms_names.insert(&kms.name)
+                {
+                    errors.push(format!("{at}.kms.name: Invalid value: {:?}: duplicate kms provider name", kms.name));
                 }
             }
         }

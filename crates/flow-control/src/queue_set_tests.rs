@@ -164,7 +164,7 @@ fn the_books_balance() {
         assert_eq!(set.active_queues, set.queues.iter().filter(|queue| queue.is_active()).count());
         assert_eq!(set.seats_in_use, set.queues.iter().map(|queue| queue.seats_in_use).sum::<u32>());
     }
-    for running in live.drain(..).collect::<Vec<_>>() {
+    for running in std::mem::take(&mut live) {
         set.finish(now, &running);
         let mut dispatched = set.take_dispatched();
         while let Some((_, running)) = dispatched.pop() {

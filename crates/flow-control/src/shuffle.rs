@@ -36,10 +36,10 @@ impl Dealer {
         }
         // Each is a place among the cards that were left: make room for those dealt before.
         let remainders = *cards;
-        for index in 0..self.hand {
-            for earlier in (0..index).rev() {
-                if cards[index] >= remainders[earlier] {
-                    cards[index] += 1;
+        for (index, card) in cards.iter_mut().enumerate().take(self.hand) {
+            for remainder in remainders[..index].iter().rev() {
+                if *card >= *remainder {
+                    *card += 1;
                 }
             }
         }

@@ -111,9 +111,9 @@ impl Checker<'_> {
             Node::Select(select) if !select.tests => {
                 let Some(prefix) = dotted(&select.operand) else { return };
                 let name = format!("{prefix}.{}", select.field);
-                if self.environment.variable(&name).is_some() && !self.is_local(root_of(&prefix)) {
-                    expr.node = Node::Ident(name.into());
-                } else if self.variable(root_of(&prefix)).is_none() && Type::named(&name).is_some() {
+                let root = root_of(&prefix);
+                let is_variable = self.environment.variable(&name).is_some() && !self.is_local(root);
+                if is_variable || (self.variable(root).is_none() && Type::named(&name).is_some()) {
                     expr.node = Node::Ident(name.into());
                 }
             }

@@ -74,7 +74,9 @@ fn global<'a>(function: &str, args: &[Value<'a>], cx: &mut CallCx<'_>) -> Called
         }
         ("type", [arg]) => Some(Ok(Value::Type(arg.type_name().into()))),
         ("dyn", [arg]) => Some(Ok(arg.clone())),
-        ("matches", [Value::String(text), pattern]) => strings::member(function, text, &[pattern.clone()], cx),
+        ("matches", [Value::String(text), pattern]) => {
+            strings::member(function, text, std::slice::from_ref(pattern), cx)
+        }
         ("strings.quote", [Value::String(text)]) => {
             Some(cx.meter.allocate(2 * text.len() as u64).map(|()| Value::from(quote(text))))
         }

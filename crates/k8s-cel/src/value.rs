@@ -182,8 +182,8 @@ impl<'a> Value<'a> {
             Self::Double(value) => *value == 0.0,
             Self::String(text) => text.is_empty(),
             Self::Bytes(bytes) => bytes.is_empty(),
-            Self::List(list) => list.len() == 0,
-            Self::Map(map) | Self::Message(_, map) => map.len() == 0,
+            Self::List(list) => list.is_empty(),
+            Self::Map(map) | Self::Message(_, map) => map.is_empty(),
             Self::Optional(value) => value.is_none(),
             _ => false,
         }

@@ -101,10 +101,10 @@ pub fn decide(framework: &Framework, cycle: &Cycle<'_>, nominated: &Nominated, s
         }
     };
     // Room that a preemption made for this pod is looked at first.
-    if let Some(node) = cycle.pod.nominated_node().and_then(|name| cycle.snapshot.node(name)) {
-        if check_with_nominated(&filters, cycle.pod, node, nominated).is_ok() {
-            return Decision::Node(node.name().to_owned());
-        }
+    if let Some(node) = cycle.pod.nominated_node().and_then(|name| cycle.snapshot.node(name))
+        && check_with_nominated(&filters, cycle.pod, node, nominated).is_ok()
+    {
+        return Decision::Node(node.name().to_owned());
     }
     let wanted = nodes_to_find(nodes.len());
     let mut feasible: Vec<Arc<NodeInfo>> = Vec::new();

@@ -2,6 +2,8 @@
 //!
 //! With 0 writes it only opens the database of an earlier run, so that memory is measured in a fresh process.
 
+#![expect(clippy::disallowed_methods, reason = "a measurement ends with its process")]
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -95,7 +95,7 @@ fn schedule_range(range: &str, low: u32, high: u32, words: &[&str]) -> Result<()
     if step.is_some_and(|step| step.parse::<u32>().is_ok_and(|step| step == 0)) {
         return Err(format!("step of range should be a positive number: {range}"));
     }
-    step.map(|step| number(step)).transpose()?;
+    step.map(&number).transpose()?;
     if span == "*" || span == "?" {
         return Ok(());
     }

@@ -41,12 +41,15 @@ impl Strategy for Secret {
             }
         };
         match object.text("type") {
-            "kubernetes.io/service-account-token" => {
-                if object.object("metadata").object("annotations").text("kubernetes.io/service-account.name").is_empty()
-                {
-                    let path = Path::new("metadata").child("annotations").key("kubernetes.io/service-account.name");
-                    errors.push(Error::required(&path, ""));
-                }
+            "kubernetes.io/service-account-token"
+                if object
+                    .object("metadata")
+                    .object("annotations")
+                    .text("kubernetes.io/service-account.name")
+                    .is_empty() =>
+            {
+                let path = Path::new("metadata").child("annotations").key("kubernetes.io/service-account.name");
+                errors.push(Error::required(&path, ""));
             }
             "kubernetes.io/dockercfg" => {
                 need(".dockercfg");

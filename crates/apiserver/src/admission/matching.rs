@@ -92,7 +92,7 @@ impl Rule {
                 (resource == "*" || resource == row.plural)
                     && (subresource == "*" || subresource == request.subresource)
             })
-            && (self.names.is_empty() || self.names.iter().any(|name| *name == request.name))
+            && (self.names.is_empty() || self.names.contains(&request.name))
     }
 }
 

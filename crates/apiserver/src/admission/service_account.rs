@@ -106,10 +106,11 @@ fn mount_token(spec: &mut Map<String, Value>) {
             mounted |= mount_into(container, &volume);
         }
     }
-    if is_new && mounted {
-        if let Some(volumes) = spec.entry("volumes").or_insert_with(|| json!([])).as_array_mut() {
-            volumes.push(token_volume(&volume));
-        }
+    if is_new
+        && mounted
+        && let Some(volumes) = spec.entry("volumes").or_insert_with(|| json!([])).as_array_mut()
+    {
+        volumes.push(token_volume(&volume));
     }
 }
 

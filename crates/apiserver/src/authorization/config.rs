@@ -342,9 +342,9 @@ mod tests {
 
     #[test]
     fn what_makes_no_sense_is_named() {
-        assert_eq!(check("[{type: Node, name: node}, {type: RBAC, name: rbac}]"), [String::new(); 0]);
+        assert_eq!(check("[{type: Node, name: node}, {type: RBAC, name: rbac}]"), [""; 0]);
         let hook = "{type: Webhook, name: a, webhook: {timeout: 3s, subjectAccessReviewVersion: v1, failurePolicy: Deny, connectionInfo: {type: KubeConfigFile, kubeConfigFile: /x}}}";
-        assert_eq!(check(&format!("[{hook}]")), [String::new(); 0]);
+        assert_eq!(check(&format!("[{hook}]")), [""; 0]);
         for (authorizers, expected) in [
             ("[]", "authorizers: Required value: at least one authorization mode must be defined"),
             ("[{type: RBAC, name: a}, {type: RBAC, name: b}]", r#"authorizers[1].type: Duplicate value: "RBAC""#),

@@ -206,12 +206,11 @@ fn add_selectors(attributes: &mut Map<String, Value>, selectors: &Selectors) {
 
 /// The spec in another version: v1beta1 calls the groups `group`.
 fn spec_in(mut spec: Value, version: &str) -> Value {
-    if version == "v1beta1" {
-        if let Some(fields) = spec.as_object_mut() {
-            if let Some(groups) = fields.remove("groups") {
-                fields.insert("group".into(), groups);
-            }
-        }
+    if version == "v1beta1"
+        && let Some(fields) = spec.as_object_mut()
+        && let Some(groups) = fields.remove("groups")
+    {
+        fields.insert("group".into(), groups);
     }
     spec
 }

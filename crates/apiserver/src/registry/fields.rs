@@ -54,19 +54,19 @@ fn writer<'a>(cx: &'a Cx, manager: &'a str, api_version: &'a str) -> Option<Writ
 
 /// Records the creator's fields.
 pub fn track_create(cx: &Cx, manager: &Manager, object: &mut Object) {
-    if let Manager::Update(name) = manager {
-        if let Some(writer) = writer(cx, name, &cx.row.gvk.api_version()) {
-            apply::update(&writer, None, object);
-        }
+    if let Manager::Update(name) = manager
+        && let Some(writer) = writer(cx, name, &cx.row.gvk.api_version())
+    {
+        apply::update(&writer, None, object);
     }
 }
 
 /// Records what a writer changed.
 pub fn track_update(cx: &Cx, manager: &Manager, object: &mut Object, old: &Object) {
-    if let Manager::Update(name) = manager {
-        if let Some(writer) = writer(cx, name, &cx.row.gvk.api_version()) {
-            with_owners_converted(&cx.row, object, Some(old), |object, old| apply::update(&writer, old, object));
-        }
+    if let Manager::Update(name) = manager
+        && let Some(writer) = writer(cx, name, &cx.row.gvk.api_version())
+    {
+        with_owners_converted(&cx.row, object, Some(old), |object, old| apply::update(&writer, old, object));
     }
 }
 

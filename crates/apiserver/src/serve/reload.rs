@@ -71,7 +71,7 @@ fn follow(files: &[PathBuf]) -> Result<Receiver, ReloadError> {
 /// Returns when something has changed. What it was does not matter: everything is read anew.
 async fn changed(changes: &mut Receiver) -> io::Result<()> {
     let mut events = [0; 4096];
-    changes.read(&mut events).await?;
+    let _ = changes.read(&mut events).await?;
     while changes.try_read(&mut events).is_ok() {}
     Ok(())
 }

@@ -51,12 +51,12 @@ async fn evict(cx: &Cx, options: &DeleteOptions) -> Result<(), StatusError> {
     let pods = cx.registry().row("", "v1", "pods")?;
     let (namespace, name) = (&cx.info.namespace, &cx.info.name);
     let pod = cx.registry().find(&pods, namespace, name).await?.ok_or_else(|| pods.not_found(name))?;
-    if !ignores_budgets(&pod) {
-        if let Some(budget) = budget_of(cx, &pod).await? {
-            // An unready pod that the budget does not count may go (upstream: `unhealthyPodEvictionPolicy`).
-            if !may_go_unready(&pod, &budget) {
-                take_from_budget(cx, &budget, &pod, options.dry_run).await?;
-            }
+    if !ignores_budgets(&pod)
+        && let Some(budget) = budget_of(cx, &pod).await?
+    {
+        // An unready pod that the budget does not count may go (upstream: `unhealthyPodEvictionPolicy`).
+        if !may_go_unready(&pod, &budget) {
+            take_from_budget(cx, &budget, &pod, options.dry_run).await?;
         }
     }
     let pod_cx = cx.about(&pods, "delete", namespace, name);

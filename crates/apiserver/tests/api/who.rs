@@ -269,7 +269,7 @@ rules:
     assert_eq!(server.ask(Ok(ann), "GET", path, Value::Null).await.0, 403);
     assert_eq!(lines(), ["ResponseComplete list ann 403 forbid"]);
     assert_eq!(server.ask(Ok(root()), "GET", "/api/v1/namespaces/default/secrets", Value::Null).await.0, 200);
-    assert_eq!(lines(), [String::new(); 0]);
+    assert_eq!(lines(), [""; 0]);
     assert_eq!(server.ask(Err("nobody"), "GET", "/version", Value::Null).await.0, 401);
     assert_eq!(lines(), ["RequestReceived get  null null", "ResponseStarted get  401 null"]);
     let watch = "/api/v1/namespaces/default/pods?watch=true&timeoutSeconds=0&resourceVersion=999999999";

@@ -109,7 +109,7 @@ fn still_disrupted(
     let mut look_again = None;
     for (name, since) in old.disrupted_pods.iter().flatten() {
         let pod = pods.iter().find(|pod| pod.metadata.name.as_ref() == Some(name));
-        if !pod.is_some_and(|pod| pod.metadata.deletion_timestamp.is_none()) {
+        if pod.is_none_or(|pod| pod.metadata.deletion_timestamp.is_some()) {
             continue;
         }
         let passed = Duration::try_from(now.duration_since(since.0)).unwrap_or_default();

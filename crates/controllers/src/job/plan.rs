@@ -73,8 +73,7 @@ pub fn plan(job: &Job, pods: &[Arc<Pod>], may_manage: bool, backoff: Duration, n
         plan.look_again = plan.look_again.into_iter().chain(until_deadline(job, &plan.status, now)).min();
     }
     let gone = plan.discard.len() + plan.abort.len();
-    let number = |count: usize| Some(count as i32).filter(|count| *count != 0);
-    plan.status.active = number(active.len().saturating_sub(gone));
+    plan.status.active = Some(active.len().saturating_sub(gone) as i32).filter(|count| *count != 0);
     plan.status.ready = Some(active.iter().filter(|pod| is_ready(pod)).count() as i32);
     plan.status.terminating = Some((terminating + gone) as i32);
     plan

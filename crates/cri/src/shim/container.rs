@@ -6,7 +6,6 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 
-use jiff::Timestamp;
 use libcontainer::container::builder::ContainerBuilder;
 use libcontainer::syscall::syscall::SyscallType;
 use rustix::fs::{Gid, Uid, fchown};
@@ -37,7 +36,7 @@ impl Container {
         let launch: Launch = serde_json::from_slice(&fs::read(directory.join(LAUNCH_FILE))?)?;
         let id = directory.file_name().and_then(|name| name.to_str()).unwrap_or_default();
         let mut stdio = Stdio::new(launch.tty, launch.stdin_once);
-        let started_at = Timestamp::now();
+        let started_at = component_base::now();
         let result = stdio.open_log(&launch).and_then(|()| launch_process(id, directory, &launch, &mut stdio));
         // The container holds its root file system from here on; where it was mounted for it, nobody needs it.
         let _ = unmount(directory.join("rootfs"), UnmountFlags::DETACH);
@@ -48,7 +47,7 @@ impl Container {
                 stdio.drain();
                 let state = ContainerState::Exited {
                     started_at: None,
-                    finished_at: Timestamp::now(),
+                    finished_at: component_base::now(),
                     exit_code: 128,
                     reason: "StartError".to_owned(),
                     message: format!("failed to create containerd task: {cause}"),
@@ -97,7 +96,7 @@ impl Container {
         };
         let state = ContainerState::Exited {
             started_at,
-            finished_at: Timestamp::now(),
+            finished_at: component_base::now(),
             exit_code,
             reason: reason.to_owned(),
             message: String::new(),

@@ -55,7 +55,7 @@ impl Exec<'_> {
         let target = pidfd_open(target, PidfdFlags::empty()).map_err(text)?;
         // SAFETY: there is one thread.
         match unsafe { libc::fork() } {
-            -1 => return Err(text(io::Error::last_os_error())),
+            -1 => Err(text(io::Error::last_os_error())),
             0 => {
                 if let Err(cause) = self.enter(&target, process, &rights, &theirs) {
                     fail(&theirs, &cause);

@@ -5,7 +5,6 @@ use std::io::{self, Read, Write};
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::time::{Duration, Instant};
 
-use jiff::Timestamp;
 use rustix::io::ioctl_fionbio;
 use rustix::termios::{Winsize, tcsetwinsize};
 
@@ -206,12 +205,12 @@ impl Stdio {
         if n == 0 {
             *file = None;
             if let Some(log) = &mut self.log {
-                log.end(stream, Timestamp::now());
+                log.end(stream, component_base::now());
             }
             return false;
         }
         if let Some(log) = &mut self.log {
-            log.write(stream, &buffer[..n], Timestamp::now());
+            log.write(stream, &buffer[..n], component_base::now());
         }
         for client in &mut self.clients {
             let sink = client.sink(stream);
@@ -273,7 +272,7 @@ impl Stdio {
         while self.pump(Stream::Stderr) {}
         for stream in [Stream::Stdout, Stream::Stderr] {
             if let Some(log) = &mut self.log {
-                log.end(stream, Timestamp::now());
+                log.end(stream, component_base::now());
             }
         }
         self.stdout = None;

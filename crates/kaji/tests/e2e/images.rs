@@ -1,7 +1,7 @@
 //! Images: archives, a real registry, and what happens when there is none.
 
 use std::io::{BufRead, BufReader};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
 use cri::images::build::File;

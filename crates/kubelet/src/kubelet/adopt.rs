@@ -54,10 +54,12 @@ pub(super) struct LeftOver {
 /// Finds what belongs to none of `live`, and frees its addresses at once.
 pub(super) async fn left_over(workers: &Workers, live: BTreeSet<String>) -> LeftOver {
     let cx = &workers.cx;
-    let mut adopted = workers.adopted.lock();
-    let uids: BTreeSet<String> = adopted.keys().filter(|uid| !live.contains(*uid)).cloned().collect();
-    adopted.retain(|uid, _| live.contains(uid));
-    drop(adopted);
+    let uids: BTreeSet<String> = {
+        let mut adopted = workers.adopted.lock();
+        let gone = adopted.keys().filter(|uid| !live.contains(*uid)).cloned().collect();
+        adopted.retain(|uid, _| live.contains(uid));
+        gone
+    };
     let dirs = stale_dirs(cx, &live);
     if let Err(err) = cx.network.retain(live).await {
         tracing::warn!(error = %err, "freeing the network of gone pods failed");

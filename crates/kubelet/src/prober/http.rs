@@ -163,14 +163,12 @@ where
     };
     tokio::pin!(conversation);
     tokio::pin!(connection);
-    loop {
-        tokio::select! {
-            answer = &mut conversation => return answer,
-            // The connection may end with the answer still to be read.
-            ended = &mut connection => {
-                ended.map_err(other)?;
-                return conversation.await;
-            }
+    tokio::select! {
+        answer = &mut conversation => answer,
+        // The connection may end with the answer still to be read.
+        ended = &mut connection => {
+            ended.map_err(other)?;
+            conversation.await
         }
     }
 }

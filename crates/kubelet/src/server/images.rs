@@ -56,6 +56,7 @@ pub async fn answer(
     parameters: Option<&str>,
 ) -> Response<Body> {
     let parameters = query(parameters);
+    #[expect(clippy::result_large_err, reason = "the answer is made once")]
     let parameter = |name: &str| {
         let found = parameters.iter().find(|(key, value)| key == name && !value.is_empty());
         let missing = || text(StatusCode::BAD_REQUEST, format!("the parameter {name:?} is missing"));

@@ -192,7 +192,7 @@ fn verdict(body: &mut Body, verdict: &Verdict) {
         Verdict::Goto(chain) => (-4, Some(chain)),
     };
     body.nest(DATA_VERDICT, |body| {
-        body.be32(1, code as i32 as u32);
+        body.be32(1, code as u32);
         if let Some(chain) = chain {
             body.text(2, chain);
         }

@@ -39,12 +39,12 @@ impl Nominations {
             return;
         }
         let by_node = Arc::make_mut(&mut self.by_node);
-        if let Some(old) = self.node_of.remove(&pod.uid) {
-            if let Some(pods) = by_node.get_mut(&old) {
-                pods.retain(|other| other.uid != pod.uid);
-                if pods.is_empty() {
-                    by_node.remove(&old);
-                }
+        if let Some(old) = self.node_of.remove(&pod.uid)
+            && let Some(pods) = by_node.get_mut(&old)
+        {
+            pods.retain(|other| other.uid != pod.uid);
+            if pods.is_empty() {
+                by_node.remove(&old);
             }
         }
         if let Some(node) = node {

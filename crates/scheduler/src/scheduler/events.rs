@@ -78,10 +78,10 @@ impl Shared {
         let gone = matches!(event, Event::Deleted(_));
         let mut core = self.core.lock();
         core.cache.set_namespace(name, (!gone).then_some(labels));
-        if let Event::Updated { old, new } = event {
-            if old.metadata.labels != new.metadata.labels {
-                self.tell(&mut core, ClusterEvent::NamespaceChanged);
-            }
+        if let Event::Updated { old, new } = event
+            && old.metadata.labels != new.metadata.labels
+        {
+            self.tell(&mut core, ClusterEvent::NamespaceChanged);
         }
     }
 

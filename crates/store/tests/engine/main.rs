@@ -1,5 +1,7 @@
 //! The embedded engine against the suite, a model, crashes, damaged files and bursts.
 
+#![expect(clippy::disallowed_methods, reason = "a test ends with its runtime")]
+
 mod burst;
 mod crash;
 mod damage;

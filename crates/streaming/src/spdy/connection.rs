@@ -212,7 +212,7 @@ impl Reader {
     async fn open_stream(&mut self, stream: u32, fin: bool, headers: &[u8]) -> io::Result<()> {
         let headers = self.unpacker.unpack(headers)?;
         self.open.retain(|_, chunks| !chunks.is_closed());
-        if stream % 2 == 0 || stream <= self.last_stream {
+        if stream.is_multiple_of(2) || stream <= self.last_stream {
             return self.send(Outgoing::Reset { stream, status: PROTOCOL_ERROR }).await;
         }
         self.last_stream = stream;

@@ -71,7 +71,7 @@ pub(super) fn mountable(account: &Object, pod: &Object) -> Result<(), String> {
         }
     }
     for (what, container) in containers(pod) {
-        for (variable, secret) in secrets_of(container).filter(|(_, secret)| !known.contains(secret)) {
+        if let Some((variable, secret)) = secrets_of(container).find(|(_, secret)| !known.contains(secret)) {
             let name = container.text("name");
             let of = if variable.is_empty() { "envFrom".into() } else { format!("envVar {variable}") };
             return Err(format!("{what} {name} with {of} referencing {}", refused(secret)));

@@ -3,6 +3,8 @@
 //! It runs on a machine of its own (a network namespace without a way out). Every figure is a median with its spread;
 //! CPU and memory are those of Kaji's processes alone. `bench KAJI cluster` and `bench KAJI api` print one table.
 
+#![expect(clippy::disallowed_methods, reason = "a measurement ends with its process")]
+
 mod api;
 mod cluster;
 mod connection;
