@@ -36,6 +36,8 @@ fn looking_at_things() {
     cluster.kubectl(&["describe", pod]).says("Successfully assigned default/hello-server");
     cluster.kubectl(&["describe", "node"]).says("Allocated resources");
     cluster.kubectl(&["explain", "deployment.spec.strategy"]).says("FIELDS:");
+    let told = cluster.kubectl(&["explain", "pod.spec.containers.image"]).says("DESCRIPTION:");
+    assert!(!told.contains("<empty>"), "{told}");
     cluster.kubectl(&["explain", "pod.spec.containers.livenessProbe", "--recursive"]).says("httpGet");
     cluster.kubectl(&["api-resources"]).says("deployments");
     cluster.kubectl(&["api-versions"]).says("apps/v1");
