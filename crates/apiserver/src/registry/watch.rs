@@ -422,3 +422,14 @@ fn json_frame(kind: &str, object: &[u8]) -> Bytes {
     out.put_slice(b"}\n");
     out.freeze()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_idle_watch_is_small() {
+        let size = size_of::<Stream>();
+        assert!(size <= 512, "{size} bytes: what is needed now and then belongs on the heap");
+    }
+}
