@@ -50,7 +50,9 @@ impl AuditId {
 
     /// Puts it on the answer.
     pub fn mark(&self, response: &mut Response<Body>) {
-        if let Ok(value) = HeaderValue::from_str(&self.0) {
+        if let Ok(mut value) = HeaderValue::from_str(&self.0) {
+            // No answer has it again: HTTP/2 need not remember it (it is no secret).
+            value.set_sensitive(true);
             response.headers_mut().insert(AUDIT_ID, value);
         }
     }

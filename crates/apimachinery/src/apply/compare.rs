@@ -75,6 +75,10 @@ fn compare_value(
     new: Option<&Value>,
     found: &mut Comparison,
 ) {
+    if let (None, Some(new)) = (old, new) {
+        let node = all_of(schema, at, new);
+        return found.added.attach_owned(step, node);
+    }
     let forms = (old.map(|old| form(schema, at, old)), new.map(|new| form(schema, at, new)));
     let form = match forms {
         (Some(a), Some(b)) if a != b => Form::Leaf,
@@ -110,6 +114,35 @@ fn compare_value(
         (_, None) => found.removed.own(step),
         _ => {}
     }
+}
+
+/// A value that was not there before, with everything in it.
+fn all_of(schema: &SchemaSet, at: At, value: &Value) -> FieldSet {
+    let mut below = FieldSet::default();
+    match (form(schema, at, value), value) {
+        (form @ (Form::Fields(_) | Form::Entries(_)), Value::Object(map)) => {
+            for (name, value) in map {
+                let node = all_of(schema, form.entry(schema, name).0, value);
+                below.attach_owned(field_step(name), node);
+            }
+        }
+        (Form::Items(items), Value::Array(list)) => {
+            let mut groups: BTreeMap<String, Vec<&Value>> = BTreeMap::new();
+            for item in list {
+                if let Ok(step) = items.step(schema, item) {
+                    groups.entry(step).or_default().push(item);
+                }
+            }
+            for (step, group) in groups {
+                match group.as_slice() {
+                    [only] => below.attach_owned(step, all_of(schema, At::Node(items.node), only)),
+                    _ => below.own(step),
+                }
+            }
+        }
+        _ => {}
+    }
+    below
 }
 
 /// The items of both lists by identity. Items that share one are compared as a group, and the group is one field.

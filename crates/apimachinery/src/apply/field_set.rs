@@ -98,6 +98,13 @@ impl FieldSet {
         }
     }
 
+    /// Puts the step `key` and what `below` holds under it into a set that knows nothing of the step.
+    pub(super) fn attach_owned(&mut self, key: String, below: Self) {
+        let mut node = below.0;
+        settle(&mut node, true);
+        self.0.insert(key, Value::Object(node));
+    }
+
     /// Whether the step `key` itself is in the set.
     pub(super) fn owns(&self, key: &str) -> bool {
         self.0.get(key).and_then(Value::as_object).is_some_and(is_owned)

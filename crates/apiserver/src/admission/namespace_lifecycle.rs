@@ -6,6 +6,7 @@ use async_trait::async_trait;
 use serde_json::json;
 
 use super::{Operation, Plugin, Request};
+use crate::registry::scan;
 
 /// Namespaces that cannot be deleted.
 const IMMORTAL: [&str; 3] = ["default", "kube-system", "kube-public"];
@@ -43,10 +44,9 @@ async fn check(request: &Request<'_>) -> Result<(), StatusError> {
     }
     let registry = request.cx.registry();
     let namespaces = registry.row("", "v1", "namespaces")?;
-    let Some(namespace) = registry.find(&namespaces, "", request.namespace).await? else {
-        return Err(namespaces.not_found(request.namespace));
-    };
-    if namespace.str_at(&["status", "phase"]) != Some("Terminating") {
+    let namespace = registry.entry(&namespaces, "", request.namespace).await?;
+    let phase = scan::at(&namespace.finished.value, &["status", "phase"]).and_then(scan::text);
+    if phase.as_deref() != Some("Terminating") {
         return Ok(());
     }
     let name = request.namespace;

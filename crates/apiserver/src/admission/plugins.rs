@@ -55,7 +55,7 @@ static ORDER: &[Place] = &[
     on("TaintNodesByCondition", |_| Ok(Box::new(taint_nodes_by_condition::TaintNodesByCondition))),
     off("AlwaysPullImages", |_| Ok(Box::new(always_pull_images::AlwaysPullImages))),
     on("PodSecurity", |parts| Ok(Box::new(pod_security::PodSecurity::new(parts.store, parts.config)?))),
-    on("Priority", |_| Ok(Box::new(priority::Priority))),
+    on("Priority", |parts| Ok(Box::new(priority::Priority::new(parts.store)))),
     on("DefaultTolerationSeconds", |_| Ok(Box::new(default_toleration_seconds::DefaultTolerationSeconds))),
     off("EventRateLimit", |parts| Ok(Box::new(event_rate_limit::EventRateLimit::new(parts.config)?))),
     off("ExtendedResourceToleration", |_| Ok(Box::new(extended_resource_toleration::ExtendedResourceToleration))),

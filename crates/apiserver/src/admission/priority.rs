@@ -1,17 +1,27 @@
 //! Priority: the number behind a pod's priorityClassName (upstream: plugin/pkg/admission/priority/admission.go).
 
+use std::sync::Arc;
+
 use apimachinery::{Object, StatusError};
 use async_trait::async_trait;
 use serde_json::Value;
-use store::RangeRequest;
+use store::Store;
 
+use super::cache::{Followed, Objects, follow};
 use super::{Operation, Plugin, Request};
-use crate::registry::decode_entry;
-use crate::status;
 
 /// See the module.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Priority;
+#[derive(Debug)]
+pub struct Priority {
+    classes: Followed,
+}
+
+impl Priority {
+    /// Knows the priority classes of `store`.
+    pub fn new(store: &Arc<dyn Store>) -> Self {
+        Self { classes: follow(store, "/registry/scheduling.k8s.io/priorityclasses/") }
+    }
+}
 
 /// What a class gives to a pod.
 struct Resolved {
@@ -34,8 +44,7 @@ impl Plugin for Priority {
             return Ok(());
         }
         let Some(pod) = request.object.take() else { return Ok(()) };
-        let admitted = resolve(request, pod).await;
-        request.object = Some(admitted?);
+        request.object = Some(self.resolve(request, pod)?);
         Ok(())
     }
 
@@ -45,7 +54,7 @@ impl Plugin for Priority {
         if class.0.get("globalDefault") != Some(&Value::Bool(true)) {
             return Ok(());
         }
-        match global_default(request).await?.class {
+        match self.global_default().class {
             Some(default) if default != class.name() => Err(request.forbidden(format!(
                 "PriorityClass {default} is already marked as default. Only one default can exist"
             ))),
@@ -68,64 +77,52 @@ fn keep(request: &mut Request<'_>) {
     }
 }
 
-async fn resolve(request: &Request<'_>, mut pod: Object) -> Result<Object, StatusError> {
-    let class = pod.str_at(&["spec", "priorityClassName"]).unwrap_or_default().to_owned();
-    let resolved = if class.is_empty() { global_default(request).await? } else { named(request, &class).await? };
-    let Some(spec) = pod.0.get_mut("spec").and_then(Value::as_object_mut) else { return Ok(pod) };
-    if let Some(given) = spec.get("priority").and_then(Value::as_i64).filter(|given| *given != resolved.value) {
-        let value = resolved.value;
-        return Err(request.forbidden(format!(
-            "the integer value of priority ({given}) must not be provided in pod spec; priority admission controller \
-             computed {value} from the given PriorityClass name"
-        )));
-    }
-    if let Some(class) = resolved.class {
-        spec.insert("priorityClassName".into(), class.into());
-    }
-    spec.insert("priority".into(), resolved.value.into());
-    match spec.get("preemptionPolicy") {
-        None | Some(Value::Null) => {
-            spec.insert("preemptionPolicy".into(), resolved.preemption);
-        }
-        Some(given) if *given != resolved.preemption => {
-            let given = given.as_str().unwrap_or_default().to_owned();
-            let wanted = resolved.preemption.as_str().unwrap_or_default().to_owned();
+impl Priority {
+    fn resolve(&self, request: &Request<'_>, mut pod: Object) -> Result<Object, StatusError> {
+        let class = pod.str_at(&["spec", "priorityClassName"]).unwrap_or_default().to_owned();
+        let resolved = if class.is_empty() { self.global_default() } else { self.named(request, &class)? };
+        let Some(spec) = pod.0.get_mut("spec").and_then(Value::as_object_mut) else { return Ok(pod) };
+        if let Some(given) = spec.get("priority").and_then(Value::as_i64).filter(|given| *given != resolved.value) {
+            let value = resolved.value;
             return Err(request.forbidden(format!(
-                "the string value of PreemptionPolicy ({given}) must not be provided in pod spec; priority admission \
-                 controller computed {wanted} from the given PriorityClass name"
+                "the integer value of priority ({given}) must not be provided in pod spec; priority admission controller \
+                 computed {value} from the given PriorityClass name"
             )));
         }
-        Some(_) => {}
-    }
-    Ok(pod)
-}
-
-async fn named(request: &Request<'_>, class: &str) -> Result<Resolved, StatusError> {
-    let registry = request.cx.registry();
-    let row = registry.row("scheduling.k8s.io", "v1", "priorityclasses")?;
-    match registry.find(&row, "", class).await? {
-        Some(object) => Ok(of_class(&object, false)),
-        None => Err(request.forbidden(format!("no PriorityClass with name {class} was found"))),
-    }
-}
-
-/// The class marked as default with the lowest value; without any the priority is 0.
-async fn global_default(request: &Request<'_>) -> Result<Resolved, StatusError> {
-    let registry = request.cx.registry();
-    let row = registry.row("scheduling.k8s.io", "v1", "priorityclasses")?;
-    let range = RangeRequest { prefix: row.key_prefix(), ..RangeRequest::default() };
-    let range = registry.store().range(&range).await.map_err(|error| status::of_store(&error))?;
-    let mut chosen: Option<Resolved> = None;
-    for entry in &range.entries {
-        let class = decode_entry(entry)?;
-        if class.0.get("globalDefault") == Some(&Value::Bool(true)) {
-            let candidate = of_class(&class, true);
-            if chosen.as_ref().is_none_or(|chosen| candidate.value < chosen.value) {
-                chosen = Some(candidate);
-            }
+        if let Some(class) = resolved.class {
+            spec.insert("priorityClassName".into(), class.into());
         }
+        spec.insert("priority".into(), resolved.value.into());
+        match spec.get("preemptionPolicy") {
+            None | Some(Value::Null) => {
+                spec.insert("preemptionPolicy".into(), resolved.preemption);
+            }
+            Some(given) if *given != resolved.preemption => {
+                let given = given.as_str().unwrap_or_default().to_owned();
+                let wanted = resolved.preemption.as_str().unwrap_or_default().to_owned();
+                return Err(request.forbidden(format!(
+                    "the string value of PreemptionPolicy ({given}) must not be provided in pod spec; priority admission \
+                     controller computed {wanted} from the given PriorityClass name"
+                )));
+            }
+            Some(_) => {}
+        }
+        Ok(pod)
     }
-    Ok(chosen.unwrap_or(Resolved { class: None, value: 0, preemption: "PreemptLowerPriority".into() }))
+
+    fn named(&self, request: &Request<'_>, class: &str) -> Result<Resolved, StatusError> {
+        let known = self.classes.read(|classes| classes.named(class));
+        let known = known.ok_or_else(|| request.forbidden(format!("no PriorityClass with name {class} was found")))?;
+        Ok(of_class(&known, false))
+    }
+
+    /// The class marked as default with the lowest value; without any the priority is 0.
+    fn global_default(&self) -> Resolved {
+        let classes = self.classes.read(Objects::all);
+        let defaults = classes.iter().filter(|class| class.0.get("globalDefault") == Some(&Value::Bool(true)));
+        let lowest = defaults.map(|class| of_class(class, true)).min_by_key(|class| class.value);
+        lowest.unwrap_or(Resolved { class: None, value: 0, preemption: "PreemptLowerPriority".into() })
+    }
 }
 
 fn of_class(class: &Object, sets_name: bool) -> Resolved {

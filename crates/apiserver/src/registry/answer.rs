@@ -1,6 +1,8 @@
 //! Answers: canonical bytes into the form that was agreed upon.
 
 use std::io::Write;
+use std::ops::Deref;
+use std::sync::Arc;
 
 use apimachinery::{Object, StatusError};
 use bytes::{BufMut, Bytes, BytesMut};
@@ -9,6 +11,7 @@ use flate2::write::GzEncoder;
 use http::{HeaderValue, Response, StatusCode, header};
 use http_body_util::{BodyExt, StreamBody};
 use serde_json::Value;
+use store::Finished;
 
 use super::{Cx, convert, scan, table};
 use crate::body::{self, Body};
@@ -143,13 +146,33 @@ fn gzip(bytes: &[u8]) -> Bytes {
     encoder.finish().unwrap_or_default().into()
 }
 
+/// An object of a list as it is sent: the store's own bytes, or others.
+#[derive(Clone, Debug)]
+pub enum Item {
+    /// As the store has it.
+    Stored(Arc<Finished>),
+    /// Made of what the store has.
+    Made(Bytes),
+}
+
+impl Deref for Item {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        match self {
+            Self::Stored(finished) => &finished.value,
+            Self::Made(bytes) => bytes,
+        }
+    }
+}
+
 /// A list as JSON: what comes before the items, the items, and the end.
 #[derive(Debug)]
 pub struct ListParts {
     /// As `{"kind":"PodList",...,"items":[`.
     pub head: Bytes,
     /// Canonical bytes, shared with the store.
-    pub items: Vec<Bytes>,
+    pub items: Vec<Item>,
     kind: String,
     api_version: String,
     metadata: String,
@@ -157,7 +180,7 @@ pub struct ListParts {
 
 impl ListParts {
     /// The opening of a list of `kind` with its metadata.
-    pub fn new(kind: &str, api_version: &str, metadata: &Value, items: Vec<Bytes>) -> Self {
+    pub fn new(kind: &str, api_version: &str, metadata: &Value, items: Vec<Item>) -> Self {
         let metadata = metadata.to_string();
         let head =
             format!("{{\"kind\":\"{kind}\",\"apiVersion\":\"{api_version}\",\"metadata\":{metadata},\"items\":[");
@@ -272,7 +295,7 @@ mod tests {
 
     fn parts(count: usize) -> ListParts {
         let items = (0..count)
-            .map(|index| Bytes::from(format!("{{\"n\":{index},\"pad\":\"{}\"}}", "x".repeat(1000))))
+            .map(|index| Item::Made(format!("{{\"n\":{index},\"pad\":\"{}\"}}", "x".repeat(1000)).into()))
             .collect();
         ListParts::new("XList", "v1", &serde_json::json!({"resourceVersion": "1"}), items)
     }

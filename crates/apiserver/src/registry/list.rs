@@ -3,16 +3,16 @@
 
 use std::time::Duration;
 
+use api::Resource;
 use apimachinery::StatusError;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use bytes::Bytes;
 use http::{Response, StatusCode};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use store::{Entry, Event, Finished, RangeRequest};
 
-use super::answer::{self, ListParts};
+use super::answer::{self, Item, ListParts};
 use super::options::{ListOptions, StartFrom};
 use super::selection::Selection;
 use super::{Cx, Registry, convert, table};
@@ -47,8 +47,7 @@ pub async fn list(cx: &Cx) -> Result<Response<Body>, StatusError> {
     let metadata = metadata(&page);
     match accepted.shape {
         Shape::Whole => {
-            let items = page.entries.iter().map(|entry| convert::served(&cx.row, &entry.finished.value));
-            let items = items.collect::<Result<Vec<Bytes>, _>>()?;
+            let items = items(&cx.row, page.entries)?;
             let kind = cx.row.list_kind();
             Ok(answer::list(&accepted, ListParts::new(&kind, &cx.row.gvk.api_version(), &metadata, items)))
         }
@@ -67,6 +66,14 @@ pub async fn list(cx: &Cx) -> Result<Response<Body>, StatusError> {
             Ok(answer::value(&accepted, StatusCode::OK, &list))
         }
     }
+}
+
+/// The entries as the row serves them.
+fn items(row: &Resource, entries: Vec<Entry>) -> Result<Vec<Item>, StatusError> {
+    if !convert::converts(row) {
+        return Ok(entries.into_iter().map(|entry| Item::Stored(entry.finished)).collect());
+    }
+    entries.iter().map(|entry| convert::served(row, &entry.finished.value).map(Item::Made)).collect()
 }
 
 fn objects(cx: &Cx, page: &Page) -> Result<Vec<apimachinery::Object>, StatusError> {

@@ -138,7 +138,6 @@ async fn open(
         timing,
         over: over(&cx.server, &cx.row),
         converting: None,
-        server: cx.server.clone(),
     })
 }
 
@@ -199,7 +198,6 @@ struct Stream {
     over: BoxFuture<'static, ()>,
     /// An event on its way through a conversion.
     converting: Option<BoxFuture<'static, Next>>,
-    server: Arc<ApiServer>,
 }
 
 impl http_body::Body for Stream {
@@ -225,16 +223,12 @@ impl http_body::Body for Stream {
 impl Stream {
     fn time_has_come(&mut self) {
         let now = Instant::now();
-        if now >= self.timing.end_of_life {
-            self.ended = true;
-            return;
-        }
-        if let Some(source) = &mut self.source {
+        self.ended |= now >= self.timing.end_of_life;
+        if let (Some(next), Some(source)) = (&mut self.timing.next_bookmark, &mut self.source) {
             source.request_progress();
+            *next = now + BOOKMARK_EVERY;
         }
-        self.timing.next_bookmark = Some(now + BOOKMARK_EVERY);
-        let next = self.timing.next();
-        self.timer.as_mut().reset(next);
+        self.timer.as_mut().reset(self.timing.next());
     }
 
     /// Takes events without waiting for them, as many as are sent together.
@@ -256,7 +250,7 @@ impl Stream {
         let Some(source) = &mut self.source else { return Poll::Ready(None) };
         match ready!(source.poll_next(cx)) {
             Some(Ok(event)) if self.encoder.row.custom.is_some() => {
-                self.converting = Some(Box::pin(present(self.server.clone(), self.encoder.row.clone(), event)));
+                self.converting = Some(Box::pin(present(self.encoder.server.clone(), self.encoder.row.clone(), event)));
                 self.poll_event(cx)
             }
             event => Poll::Ready(event),
@@ -421,4 +415,15 @@ fn json_frame(kind: &str, object: &[u8]) -> Bytes {
     out.put_slice(object);
     out.put_slice(b"}\n");
     out.freeze()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_idle_watch_is_small() {
+        let size = size_of::<Stream>();
+        assert!(size <= 512, "{size} bytes: what is needed now and then belongs on the heap");
+    }
 }

@@ -27,10 +27,13 @@ const LABEL_SHARE: usize = 100;
 const WATCHES: usize = 100;
 const UPDATES: usize = 500;
 const MANY_PODS: usize = 100_000;
+const MANY_WIDGETS: usize = 20_000;
 const IDLE_WATCHES: usize = 1_000;
 /// The size of a pod as it is stored and served.
 const POD_BYTES: usize = 2_600;
 const COLLECTION: &str = "/api/v1/namespaces/default/pods";
+const DEFINITIONS: &str = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
+const WIDGETS: &str = "/apis/bench.example/v1/namespaces/default/widgets";
 const JSON: &str = "application/json";
 const MERGE: &str = "application/merge-patch+json";
 const STRATEGIC: &str = "application/strategic-merge-patch+json";
@@ -133,6 +136,35 @@ fn pod(n: usize, padding: usize) -> Bytes {
     pod.to_string().into()
 }
 
+/// A kind that nobody knew before.
+fn definition() -> Bytes {
+    let definition = serde_json::json!({
+        "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+        "metadata": {"name": "widgets.bench.example"},
+        "spec": {
+            "group": "bench.example", "scope": "Namespaced",
+            "names": {"plural": "widgets", "singular": "widget", "kind": "Widget"},
+            "versions": [{
+                "name": "v1", "served": true, "storage": true,
+                "schema": {"openAPIV3Schema": {
+                    "type": "object",
+                    "properties": {"spec": {"type": "object", "x-kubernetes-preserve-unknown-fields": true}},
+                }},
+            }],
+        },
+    });
+    definition.to_string().into()
+}
+
+fn widget(n: usize, padding: usize) -> Bytes {
+    let widget = serde_json::json!({
+        "apiVersion": "bench.example/v1", "kind": "Widget",
+        "metadata": {"name": format!("w{n}"), "labels": {"app": "bench"}},
+        "spec": {"size": n, "padding": "x".repeat(padding)},
+    });
+    widget.to_string().into()
+}
+
 struct Load<'a> {
     connections: Vec<Connection>,
     server: &'a Server,
@@ -224,16 +256,24 @@ impl Load<'_> {
         self.row(&what, &lags, begun.elapsed(), self.server.processes.cpu() - before);
     }
 
+    /// What many objects cost, of which `make` makes the bodies.
+    async fn objects(&self, what: &str, count: usize, path: &str, make: impl Fn(usize) -> Bytes) {
+        let begin = self.server.processes.memory().0;
+        let create = |n: usize| Call { method: Method::POST, path: path.to_owned(), kind: JSON, body: make(n) };
+        self.all(count, create).await;
+        let grown = self.server.processes.memory().0 - begin;
+        println!("\n{count} {what} of {POD_BYTES} bytes: {grown:.0} MB, {:.1} kB each.", grown * 1e3 / count as f64);
+    }
+
     /// What an object and a watch cost when there are many.
     async fn memory(&self, padding: usize) {
+        self.objects("pods", MANY_PODS, COLLECTION, |n| pod(n, padding)).await;
         let connection = &mut self.connections[0].clone();
-        let begin = self.server.processes.memory().0;
-        let create =
-            |n: usize| Call { method: Method::POST, path: COLLECTION.to_owned(), kind: JSON, body: pod(n, padding) };
-        self.all(MANY_PODS, create).await;
+        connection.call(&Method::POST, DEFINITIONS, JSON, definition()).await;
+        let size = connection.call(&Method::POST, WIDGETS, JSON, widget(MANY_WIDGETS, 0)).await;
+        let padding = POD_BYTES.saturating_sub(size);
+        self.objects("custom resources", MANY_WIDGETS, WIDGETS, |n| widget(n, padding)).await;
         let full = self.server.processes.memory().0;
-        let each = (full - begin) * 1e3 / MANY_PODS as f64;
-        println!("\n{MANY_PODS} pods of {POD_BYTES} bytes: {:.0} MB, {each:.1} kB each.", full - begin);
         let now = self.revision().await;
         let mut bodies = Vec::new();
         for _ in 0..IDLE_WATCHES {
