@@ -1,0 +1,51 @@
+//! [`Readable`]: a watch that ends where it meets a value that nobody can read
+//! (upstream: storage/etcd3/watcher.go, whose `transformErrorToEvent` ends it as well).
+//!
+//! Its client lists anew and learns there what cannot be read; an event without an object would be taken for one.
+
+use ::store::{Entry, Error, Event, Watch};
+use async_trait::async_trait;
+
+/// See the module.
+pub(crate) struct Readable {
+    inner: Box<dyn Watch>,
+    ended: bool,
+}
+
+impl Readable {
+    pub(crate) fn new(inner: Box<dyn Watch>) -> Self {
+        Self { inner, ended: false }
+    }
+}
+
+/// The complaint about an entry that could not be opened: those have no value.
+fn unreadable(entry: &Entry) -> Option<Error> {
+    let words =
+        || format!("unable to transform key {:?}: no key of the encryption configuration opens it", &*entry.key);
+    entry.finished.value.is_empty().then(|| Error::Unavailable(words().into()))
+}
+
+#[async_trait]
+impl Watch for Readable {
+    async fn next(&mut self) -> Option<Result<Event, Error>> {
+        if self.ended {
+            return None;
+        }
+        let event = self.inner.next().await?;
+        let error = match &event {
+            Ok(Event::Put { entry, .. } | Event::Delete { entry, .. }) => unreadable(entry),
+            Ok(Event::Progress(_)) | Err(_) => None,
+        };
+        match error {
+            Some(error) => {
+                self.ended = true;
+                Some(Err(error))
+            }
+            None => Some(event),
+        }
+    }
+
+    fn request_progress(&mut self) {
+        self.inner.request_progress();
+    }
+}
