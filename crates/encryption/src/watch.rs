@@ -3,8 +3,9 @@
 //!
 //! Its client lists anew and learns there what cannot be read; an event without an object would be taken for one.
 
+use std::task::{Context, Poll};
+
 use ::store::{Entry, Error, Event, Watch};
-use async_trait::async_trait;
 
 /// See the module.
 pub(crate) struct Readable {
@@ -25,27 +26,28 @@ fn unreadable(entry: &Entry) -> Option<Error> {
     entry.finished.value.is_empty().then(|| Error::Unavailable(words().into()))
 }
 
-#[async_trait]
 impl Watch for Readable {
-    async fn next(&mut self) -> Option<Result<Event, Error>> {
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Event, Error>>> {
         if self.ended {
-            return None;
+            return Poll::Ready(None);
         }
-        let event = self.inner.next().await?;
+        let event = match self.inner.poll_next(cx) {
+            Poll::Ready(Some(event)) => event,
+            other => return other,
+        };
         let error = match &event {
             Ok(Event::Put { entry, .. } | Event::Delete { entry, .. }) => unreadable(entry),
             Ok(Event::Progress(_)) | Err(_) => None,
         };
-        match error {
-            Some(error) => {
-                self.ended = true;
-                Some(Err(error))
-            }
-            None => Some(event),
-        }
+        self.ended = error.is_some();
+        Poll::Ready(Some(error.map_or(event, Err)))
     }
 
     fn request_progress(&mut self) {
         self.inner.request_progress();
+    }
+
+    fn is_current(&self) -> bool {
+        self.inner.is_current()
     }
 }
