@@ -108,7 +108,9 @@ impl Keyring {
             return if stored.starts_with(SEALED) { Err(SealError::NoKey) } else { Ok(None) };
         };
         let began = component_base::now();
-        let observe = |prefix: &[u8], outcome| self.metrics.observe(Way::FromStorage, resource, prefix, outcome, began);
+        let observe = |prefix: &[u8], outcome: Result<(), &SealError>| {
+            self.metrics.observe(Way::FromStorage, resource, prefix, outcome, began);
+        };
         let Some(provider) = entry.providers.iter().find(|provider| provider.fits(stored)) else {
             observe(b"unknown", Err(&SealError::NoKey));
             return Err(SealError::NoKey);
