@@ -15,9 +15,12 @@ mod descriptions;
 mod operations;
 mod parameters;
 mod protobuf;
+mod resolved;
 mod schema;
 mod v2;
 mod v3;
+
+pub use resolved::resolved;
 
 /// The version that documents name.
 const VERSION: &str = "v1.37.0";

@@ -74,11 +74,7 @@ impl Access {
         store: Arc<dyn Store>,
         compiler: Arc<dyn Compiler>,
     ) -> Result<Self, OptionsError> {
-        let [issuer, former @ ..] = options.service_account_issuers.as_slice() else {
-            return Err(OptionsError::Contradiction("service-account-issuer is a required flag"));
-        };
-        let accounts = ServiceAccountTokens::new(issuer, key, store.clone());
-        let accounts = Arc::new(accounts.accepting(former.to_vec(), options.api_audiences.clone()));
+        let accounts = Arc::new(options.accounts(key, &store)?);
         let authentication = options.authentication(&accounts, &store, &*compiler)?;
         let authorization = Authorization::new(store.clone());
         authorization.replace(options.authorizers(&*compiler)?);

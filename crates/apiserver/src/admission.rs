@@ -20,6 +20,7 @@ pub mod reinvocation;
 
 mod cache;
 
+pub mod always;
 pub mod always_pull_images;
 pub mod certificates;
 pub mod default_ingress_class;
@@ -28,6 +29,8 @@ pub mod default_toleration_seconds;
 pub mod deny_service_external_ips;
 pub mod event_rate_limit;
 pub mod extended_resource_toleration;
+pub mod image_policy_webhook;
+pub mod limit_pod_hard_anti_affinity_topology;
 pub mod limit_ranger;
 pub mod matching;
 pub mod namespace_auto_provision;
@@ -35,7 +38,9 @@ pub mod namespace_exists;
 pub mod namespace_lifecycle;
 pub mod node_restriction;
 pub mod owner_references_permission;
+pub mod pod_node_selector;
 pub mod pod_security;
+pub mod pod_toleration_restriction;
 pub mod pod_topology_labels;
 pub mod policy;
 pub mod priority;

@@ -27,6 +27,7 @@ pub mod certificate;
 
 pub mod jwt;
 pub mod signing_key;
+mod verifying_key;
 
 pub mod bootstrap_token;
 pub mod legacy;
@@ -38,9 +39,10 @@ pub mod token_review;
 
 pub mod impersonate;
 
-pub use service_account::ServiceAccountTokens;
-pub use signing_key::SigningKey;
+pub use service_account::{ServiceAccountTokens, Settings as TokenSettings};
+pub use signing_key::{KeyError, SigningKey};
 pub use tokens::Tokens;
+pub use verifying_key::VerifyingKey;
 
 /// Extra fact: which credential was shown (upstream: `user.CredentialIDKey`).
 pub const CREDENTIAL_ID: &str = "authentication.kubernetes.io/credential-id";

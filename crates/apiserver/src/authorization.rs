@@ -25,6 +25,7 @@ pub mod follow;
 pub mod node;
 pub mod policy;
 
+pub mod abac;
 pub mod config;
 pub mod webhook;
 
@@ -33,6 +34,7 @@ pub mod bootstrap;
 pub mod escalation;
 pub mod review;
 
+use self::abac::PolicyList;
 use self::webhook::WebhookAuthorizer;
 use follow::Follower;
 use node::NodeAuthorizer;
@@ -49,6 +51,8 @@ pub enum Member {
     Node,
     /// Roles and bindings.
     Rbac,
+    /// A file with policies.
+    Abac(Arc<PolicyList>),
     /// Another server.
     Webhook(Arc<WebhookAuthorizer>),
     /// Everything is allowed.
@@ -80,20 +84,21 @@ impl Authorization {
         self.members.store(Arc::new(members));
     }
 
-    /// What an authorizer knows by itself; a webhook's answer only where it was asked before.
-    fn at_once(&self, member: &Member, request: &Attributes<'_>) -> Verdict {
+    /// What an authorizer knows by itself; nothing where a webhook must be asked.
+    fn known(&self, member: &Member, request: &Attributes<'_>) -> Option<Verdict> {
         let verdict = |decision, reason| Verdict { decision, reason };
-        match member {
-            Member::Node => of_decision(self.node.authorize(request)),
+        Some(match member {
+            Member::Node => self.node.authorize(request).into(),
             Member::Rbac => {
                 let (decision, reason) = self.policy.read(|policy| policy.authorize(request));
                 verdict(decision, reason)
             }
-            Member::Webhook(hook) => hook.known(request),
+            Member::Abac(list) => list.authorize(request).into(),
+            Member::Webhook(hook) => return hook.known(request),
             Member::AlwaysAllow => verdict(Decision::Allow, String::new()),
             // Upstream's words and decision: others may still allow it.
-            Member::AlwaysDeny => of_decision(Decision::NoOpinion("Everything is forbidden.".into())),
-        }
+            Member::AlwaysDeny => Decision::NoOpinion("Everything is forbidden.".into()).into(),
+        })
     }
 
     /// The rules that RBAC grants the user in the namespace, and what could not be found.
@@ -121,6 +126,7 @@ impl Authorization {
                     rules.extend(more);
                     gaps.extend(missing);
                 }
+                Member::Abac(list) => rules.extend(list.rules_for(user, namespace)),
                 Member::Webhook(_) => {
                     gaps.push("webhook authorizer does not support user rule resolution".to_owned());
                 }
@@ -135,14 +141,6 @@ impl Authorization {
     pub fn rules_of(&self, role: &policy::RoleRef, namespace: &str) -> Result<Arc<[PolicyRule]>, String> {
         self.policy.read(|policy| policy.rules_of(role, namespace).cloned())
     }
-}
-
-fn of_decision(decision: Decision) -> Verdict {
-    let reason = match &decision {
-        Decision::Allow => String::new(),
-        Decision::Deny(reason) | Decision::NoOpinion(reason) => reason.clone(),
-    };
-    Verdict { decision, reason }
 }
 
 /// Collects what authorizers say until one decides.
@@ -162,34 +160,35 @@ impl Union {
     }
 
     fn nobody_decided(self) -> Verdict {
-        of_decision(Decision::NoOpinion(self.0.join("\n")))
+        Decision::NoOpinion(self.0.join("\n")).into()
     }
 }
 
 #[async_trait]
 impl Authorizer for Authorization {
-    fn authorize(&self, request: &Attributes<'_>) -> Decision {
+    fn at_once(&self, request: &Attributes<'_>) -> Option<Verdict> {
         if request.user.is_in(PRIVILEGED_GROUP) {
-            return Decision::Allow;
+            return Some(Decision::Allow.into());
         }
         let mut union = Union::default();
         for member in self.members.load().iter() {
-            if let Some(verdict) = union.hear(self.at_once(member, request)) {
-                return verdict.decision;
+            if let Some(verdict) = union.hear(self.known(member, request)?) {
+                return Some(verdict);
             }
         }
-        union.nobody_decided().decision
+        Some(union.nobody_decided())
     }
 
     async fn judge(&self, request: &Attributes<'_>) -> Verdict {
         if request.user.is_in(PRIVILEGED_GROUP) {
-            return of_decision(Decision::Allow);
+            return Decision::Allow.into();
         }
         let mut union = Union::default();
         for member in self.members.load_full().iter() {
-            let verdict = match member {
-                Member::Webhook(hook) => hook.judge(request).await,
-                member => self.at_once(member, request),
+            let verdict = match (self.known(member, request), member) {
+                (Some(verdict), _) => verdict,
+                (None, Member::Webhook(hook)) => hook.judge(request).await,
+                (None, _) => continue,
             };
             if let Some(verdict) = union.hear(verdict) {
                 return verdict;

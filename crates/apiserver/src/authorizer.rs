@@ -25,20 +25,26 @@ pub struct Verdict {
     pub reason: String,
 }
 
-/// Judges requests: called on every one.
-#[async_trait]
-pub trait Authorizer: Send + Sync + 'static {
-    /// The judgement of what is in memory; who must ask another server has no opinion here.
-    fn authorize(&self, attributes: &Attributes<'_>) -> Decision;
-
-    /// The judgement on a request, and why; asks other servers where it must.
-    async fn judge(&self, attributes: &Attributes<'_>) -> Verdict {
-        let decision = self.authorize(attributes);
+impl From<Decision> for Verdict {
+    fn from(decision: Decision) -> Self {
         let reason = match &decision {
             Decision::Allow => String::new(),
             Decision::Deny(reason) | Decision::NoOpinion(reason) => reason.clone(),
         };
-        Verdict { decision, reason }
+        Self { decision, reason }
+    }
+}
+
+/// Judges requests: called on every one.
+#[async_trait]
+pub trait Authorizer: Send + Sync + 'static {
+    /// The judgement, where it lies in memory; `None` where another server must be asked: then [`judge`](Self::judge)
+    /// does.
+    fn at_once(&self, attributes: &Attributes<'_>) -> Option<Verdict>;
+
+    /// The judgement on a request, and why; asks other servers where it must.
+    async fn judge(&self, attributes: &Attributes<'_>) -> Verdict {
+        self.at_once(attributes).unwrap_or_else(|| Decision::NoOpinion(String::new()).into())
     }
 }
 
@@ -68,8 +74,9 @@ pub struct PrivilegedGroup;
 
 #[async_trait]
 impl Authorizer for PrivilegedGroup {
-    fn authorize(&self, attributes: &Attributes<'_>) -> Decision {
-        if attributes.user.is_in("system:masters") { Decision::Allow } else { Decision::NoOpinion(String::new()) }
+    fn at_once(&self, attributes: &Attributes<'_>) -> Option<Verdict> {
+        let is_member = attributes.user.is_in("system:masters");
+        Some(if is_member { Decision::Allow } else { Decision::NoOpinion(String::new()) }.into())
     }
 }
 

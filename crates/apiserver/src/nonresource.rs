@@ -46,6 +46,10 @@ pub async fn answer(
         }
         ["metrics"] => Ok(metrics_page::answer(server, &parts.headers)),
         ["api"] | ["apis"] | ["api", _] | ["apis", ..] => discovery::answer(server, parts, query, &steps),
+        ["debug", "api_priority_and_fairness", what] => {
+            let control = server.gate.flow_control().ok_or_else(StatusError::unknown_path)?;
+            control.dump(what).map(|table| text(StatusCode::OK, table)).ok_or_else(StatusError::unknown_path)
+        }
         ["openapi", rest @ ..] => openapi::answer(server, parts, query, rest),
         [""] => {
             let accepted = negotiate(&parts.headers, query, false)?;

@@ -97,6 +97,9 @@ impl ApiServer {
         let mut plugins = deps.plugins;
         plugins.extend(policy::plugins(&deps.store, &deps.metrics));
         let proxy_client = config.proxy_client.as_ref().map(ProxyClient::new).transpose()?.unwrap_or_default();
+        if let Some(audit) = &config.audit {
+            audit.metrics().register(&deps.metrics);
+        }
         let gate = Gate::new(&config, &deps.metrics, &deps.scope);
         let kubelets = config.kubelet.as_ref().map(KubeletClient::new).transpose()?;
         let admission = Chain::build(&config.admission, &deps.store, plugins)?;
@@ -129,6 +132,7 @@ impl ApiServer {
             flow::controller::start(&server, control).await.map_err(BuildError::FlowControl)?;
         }
         aggregation::controller::start(&server);
+        policy::type_checking::start(&server);
         server.scope.spawn("apiserver/event-expiry", event_expiry::run(server.registry.store().clone()));
         server.health.pass("poststarthook/bootstrap");
         Ok(server)

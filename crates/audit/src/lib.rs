@@ -4,7 +4,7 @@
 //! [`policy`] (what is written down), then [`trail`] (one request's events).
 //!
 //! ```text
-//! Audit::begin > Policy: level > Trail: RequestReceived, ResponseStarted, ResponseComplete > sinks: file, webhook
+//! Audit::begin > Policy: level > Trail: RequestReceived, ResponseStarted, ResponseComplete, Panic > sinks: file, webhook
 //! ```
 
 pub mod event;
@@ -12,11 +12,15 @@ pub mod policy;
 pub mod trail;
 
 pub mod file;
+pub mod truncate;
 pub mod webhook_sink;
+
+pub mod metrics;
 
 use std::sync::Arc;
 
 pub use event::{Event, ObjectReference, Stage};
+pub use metrics::AuditMetrics;
 pub use policy::{Level, Policy, PolicyError};
 pub use trail::{Audit, Begin, Trail};
 

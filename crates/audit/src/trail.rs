@@ -9,12 +9,14 @@ use serde_json::{Value, json};
 
 use crate::Sink;
 use crate::event::{AuthenticationMetadata, Event, ObjectReference, Stage};
+use crate::metrics::AuditMetrics;
 use crate::policy::{Level, Policy, Verdict};
 
 /// What is written down, and where to. Without it nothing costs anything.
 pub struct Audit {
     policy: Policy,
     sinks: Vec<Box<dyn Sink>>,
+    metrics: AuditMetrics,
 }
 
 /// What is known of a request when it arrives, beside its [`Attributes`].
@@ -40,12 +42,23 @@ pub struct Trail {
 impl Audit {
     /// Writes down what the policy says.
     pub fn new(policy: Policy, sinks: Vec<Box<dyn Sink>>) -> Arc<Self> {
-        Arc::new(Self { policy, sinks })
+        Self::counting(policy, sinks, AuditMetrics::default())
+    }
+
+    /// The same, counted by `metrics`, which the sinks count by as well.
+    pub fn counting(policy: Policy, sinks: Vec<Box<dyn Sink>>, metrics: AuditMetrics) -> Arc<Self> {
+        Arc::new(Self { policy, sinks, metrics })
+    }
+
+    /// What became of the events.
+    pub fn metrics(&self) -> &AuditMetrics {
+        &self.metrics
     }
 
     /// Begins a request's trail, and tells that it arrived; `None` when nothing of it is written down.
     pub fn begin(self: &Arc<Self>, facts: &Attributes<'_>, begin: Begin) -> Option<Arc<Trail>> {
         let verdict = self.policy.judge(facts);
+        self.metrics.level(verdict.level);
         if verdict.level == Level::None {
             return None;
         }
@@ -139,15 +152,16 @@ impl Trail {
     }
 
     fn tell(&self, stage: Stage) {
+        let mut event = self.event.lock();
+        event.stage = stage;
         if self.verdict.omit_stages.contains(&stage) {
             return;
         }
-        let mut event = self.event.lock();
-        event.stage = stage;
         event.stage_timestamp = rfc3339_micros(component_base::now());
         let Ok(value) = serde_json::to_value(&*event) else { return };
         drop(event);
         let value = Arc::new(value);
+        self.audit.metrics.event();
         for sink in &self.audit.sinks {
             sink.take(&value);
         }
@@ -168,6 +182,16 @@ impl Trail {
             if let Some(object) = row.get_mut("object") {
                 forget(object);
             }
+        }
+    }
+}
+
+impl Drop for Trail {
+    /// A request that ends in a panic reaches no other stage (upstream: filters/audit.go `WithAudit`).
+    fn drop(&mut self) {
+        if std::thread::panicking() && self.event.get_mut().stage != Stage::ResponseComplete {
+            let failure = json!({ "status": "Failure", "reason": "InternalError", "message": "APIServer panic'd" });
+            self.reached(Stage::Panic, 500, Some(&failure));
         }
     }
 }
@@ -254,5 +278,27 @@ mod tests {
         ] {
             assert_eq!(event.pointer(pointer), Some(&expected), "{pointer}");
         }
+    }
+
+    #[test]
+    fn a_panic_is_written_down() {
+        let policy =
+            "apiVersion: audit.k8s.io/v1\nkind: Policy\nrules: [{level: Metadata, omitStages: [RequestReceived]}]";
+        let kept = Kept::default();
+        let audit = Audit::new(Policy::parse(policy).expect("a policy"), vec![Box::new(kept.clone())]);
+        let user = UserInfo::new("ann", ["dev"]);
+        let facts = Attributes { verb: "get", is_resource: false, path: "/version", ..Attributes::by(&user) };
+        let trail = audit.begin(&facts, Begin::default()).expect("written down");
+        let work = std::panic::AssertUnwindSafe(move || {
+            let _trail = trail;
+            // Not `panic!`, which would print to the test's output.
+            std::panic::resume_unwind(Box::new("a bug"));
+        });
+        assert!(std::panic::catch_unwind(work).is_err());
+        let events = kept.0.lock();
+        assert_eq!(
+            (events.len(), &events[0]["stage"], &events[0]["responseStatus"]["code"]),
+            (1, &json!("Panic"), &json!(500))
+        );
     }
 }

@@ -14,6 +14,8 @@ use tokio::time::{Instant, timeout_at};
 use webhook::Client;
 
 use crate::Sink;
+use crate::metrics::AuditMetrics;
+use crate::truncate::size_of;
 
 /// The `--audit-webhook-batch-*` flags.
 #[derive(Clone, Copy, Debug)]
@@ -26,6 +28,8 @@ pub struct BatchConfig {
     pub max_batch_wait: Duration,
     /// The least time between two batches (`--audit-webhook-batch-throttle-qps` as its inverse).
     pub min_interval: Duration,
+    /// The largest batch in bytes (`--audit-webhook-truncate-max-batch-size`); nothing means any.
+    pub max_batch_bytes: Option<usize>,
 }
 
 impl Default for BatchConfig {
@@ -35,6 +39,7 @@ impl Default for BatchConfig {
             max_batch_size: 400,
             max_batch_wait: Duration::from_secs(30),
             min_interval: Duration::from_millis(100),
+            max_batch_bytes: None,
         }
     }
 }
@@ -47,21 +52,24 @@ const TIMEOUT: Duration = Duration::from_secs(30);
 pub struct WebhookSink {
     queue: mpsc::Sender<Arc<Value>>,
     dropped: AtomicU64,
+    metrics: AuditMetrics,
 }
 
 impl WebhookSink {
     /// Sends through `client` until the scope ends; what is left then is sent in a last batch.
-    pub fn start(client: Client, config: BatchConfig, scope: &Scope) -> Self {
+    pub fn start(client: Client, config: BatchConfig, metrics: &AuditMetrics, scope: &Scope) -> Self {
         let (queue, events) = mpsc::channel(config.buffer_size.max(1));
-        let ending = scope.clone();
-        scope.spawn_draining("audit/webhook", async move { run(client, config, events, &ending).await });
-        Self { queue, dropped: AtomicU64::new(0) }
+        let (ending, counted) = (scope.clone(), metrics.clone());
+        let work = async move { run(client, config, counted, events, &ending).await };
+        scope.spawn_draining("audit/webhook", work);
+        Self { queue, dropped: AtomicU64::new(0), metrics: metrics.clone() }
     }
 }
 
 impl Sink for WebhookSink {
     fn take(&self, event: &Arc<Value>) {
         if self.queue.try_send(event.clone()).is_err() {
+            self.metrics.lost("buffered", 1);
             let dropped = self.dropped.fetch_add(1, Ordering::Relaxed) + 1;
             // Every power of two: enough to be seen, not enough to be a flood.
             if dropped.is_power_of_two() {
@@ -71,12 +79,20 @@ impl Sink for WebhookSink {
     }
 }
 
-async fn run(client: Client, config: BatchConfig, mut events: mpsc::Receiver<Arc<Value>>, scope: &Scope) {
+async fn run(
+    client: Client,
+    config: BatchConfig,
+    metrics: AuditMetrics,
+    mut events: mpsc::Receiver<Arc<Value>>,
+    scope: &Scope,
+) {
     loop {
         let (batch, is_last) = collect(&config, &mut events, scope).await;
         if !batch.is_empty() {
             let began = Instant::now();
-            send(&client, &batch).await;
+            for part in parts(&batch, config.max_batch_bytes) {
+                send(&client, part, &metrics).await;
+            }
             if !is_last {
                 tokio::select! {
                     () = tokio::time::sleep_until(began + config.min_interval) => {}
@@ -122,10 +138,27 @@ async fn collect(
     (batch, false)
 }
 
-async fn send(client: &Client, batch: &[Arc<Value>]) {
+/// The batch in parts that are no larger than `most` bytes, unless a single event is.
+fn parts(batch: &[Arc<Value>], most: Option<usize>) -> Vec<&[Arc<Value>]> {
+    let Some(most) = most else { return vec![batch] };
+    let (mut parts, mut start, mut bytes) = (Vec::new(), 0, 0_usize);
+    for (index, event) in batch.iter().enumerate() {
+        let size = size_of(event);
+        if index > start && bytes.saturating_add(size) > most {
+            parts.push(&batch[start..index]);
+            (start, bytes) = (index, 0);
+        }
+        bytes += size;
+    }
+    parts.push(&batch[start..]);
+    parts
+}
+
+async fn send(client: &Client, batch: &[Arc<Value>], metrics: &AuditMetrics) {
     let items: Vec<&Value> = batch.iter().map(|event| &**event).collect();
     let list = json!({ "kind": "EventList", "apiVersion": "audit.k8s.io/v1", "metadata": {}, "items": items });
     if let Err(error) = client.post_patiently(&list, TIMEOUT).await {
+        metrics.lost("webhook", batch.len() as u64);
         tracing::error!(%error, lost = batch.len(), "audit events could not be sent");
     }
 }
@@ -137,6 +170,14 @@ mod tests {
     use tokio::sync::Notify;
     use webhook::Endpoint;
     use webhook::testing::TestServer;
+
+    #[test]
+    fn batches_are_cut_by_their_size() {
+        let event = Arc::new(json!({ "auditID": "1" }));
+        let batch = vec![event.clone(), event.clone(), event];
+        let lengths = |most| parts(&batch, most).iter().map(|part| part.len()).collect::<Vec<_>>();
+        assert_eq!((lengths(None), lengths(Some(32)), lengths(Some(1))), (vec![3], vec![2, 1], vec![1, 1, 1]));
+    }
 
     #[tokio::test]
     async fn events_come_in_batches_and_the_rest_at_the_end() {
@@ -154,7 +195,7 @@ mod tests {
         std::fs::write(file.path(), server.kubeconfig("/audit")).expect("written");
         let client = Client::new(&Endpoint::load(file.path()).expect("a kubeconfig")).expect("a client");
         let config = BatchConfig { max_batch_size: 2, min_interval: Duration::ZERO, ..BatchConfig::default() };
-        let sink = WebhookSink::start(client, config, &scope);
+        let sink = WebhookSink::start(client, config, &AuditMetrics::default(), &scope);
         for number in 0..3 {
             sink.take(&Arc::new(json!({ "auditID": number.to_string() })));
         }

@@ -4,7 +4,6 @@
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
-use serde_json::Value;
 
 pub mod validate;
 
@@ -203,7 +202,7 @@ impl AuthenticationConfiguration {
     pub fn parse(text: &str) -> Result<Self, ConfigError> {
         let parsed = apimachinery::codec::yaml::decode(text.as_bytes());
         let mut value = parsed.map_err(|cause| ConfigError::Parse(cause.to_string()))?.value;
-        drop_nulls(&mut value);
+        apimachinery::json::drop_nulls(&mut value);
         let config: Self = serde_json::from_value(value).map_err(|cause| ConfigError::Parse(cause.to_string()))?;
         if config.kind != "AuthenticationConfiguration" || !VERSIONS.contains(&config.api_version.as_str()) {
             return Err(ConfigError::Kind { api_version: config.api_version, kind: config.kind });
@@ -248,18 +247,6 @@ impl AuthenticationConfiguration {
         };
         jwt.claim_validation_rules = flags.required_claims.iter().map(required).collect();
         Some(Self { jwt: vec![jwt], ..Self::default() })
-    }
-}
-
-/// `null` is the same as nothing.
-fn drop_nulls(value: &mut Value) {
-    match value {
-        Value::Object(fields) => {
-            fields.retain(|_, value| !value.is_null());
-            fields.values_mut().for_each(drop_nulls);
-        }
-        Value::Array(items) => items.iter_mut().for_each(drop_nulls),
-        _ => {}
     }
 }
 

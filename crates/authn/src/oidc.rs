@@ -18,9 +18,12 @@ use crate::jose::{ALGORITHMS, JoseError, Token};
 use crate::token::{BoxError, Known, TokenAuthenticator};
 
 pub mod claims;
+mod distributed;
 pub mod keys;
 
 use claims::{ClaimError, Mapper};
+pub use distributed::SourceError;
+use distributed::Sources;
 use keys::{KeysError, RemoteKeys};
 
 /// A token may be ahead of our clock by so many seconds (go-oidc's leeway for `nbf`).
@@ -34,6 +37,8 @@ pub struct Oidc {
     algorithms: Vec<String>,
     keys: RemoteKeys,
     mapper: Mapper,
+    /// Where groups may be that a token does not name; only where a claim has them.
+    sources: Option<Sources>,
 }
 
 /// Why a token of the issuer is not believed.
@@ -64,6 +69,9 @@ pub enum OidcError {
     /// Its time has not come.
     #[error("oidc: verify token: oidc: current time before the nbf (not before) time")]
     NotYet,
+    /// A claim cannot be had from where it is.
+    #[error(transparent)]
+    Source(#[from] SourceError),
     /// What it claims does not make a user.
     #[error(transparent)]
     Claims(#[from] ClaimError),
@@ -72,12 +80,16 @@ pub enum OidcError {
 impl Oidc {
     /// Believes the issuer as the configuration says.
     pub fn new(config: &JwtAuthenticator, compiler: &dyn Compiler) -> Result<Self, BoxError> {
+        let groups = &config.claim_mappings.groups;
+        let by_claim = groups.expression.is_empty() && !groups.claim.is_empty();
+        let sources = by_claim.then(|| Sources::new(&groups.claim, &config.issuer)).transpose()?;
         Ok(Self {
             issuer: config.issuer.url.clone(),
             audiences: config.issuer.audiences.clone(),
             algorithms: ALGORITHMS.map(str::to_owned).to_vec(),
             keys: RemoteKeys::new(&config.issuer)?,
             mapper: Mapper::new(config, compiler)?,
+            sources,
         })
     }
 
@@ -97,7 +109,15 @@ impl Oidc {
             return Err(OidcError::Audience { expected: self.audiences.clone(), got });
         }
         check_time(&token.claims, now)?;
-        Ok(self.mapper.user(&token.claims)?)
+        let Some(sources) = &self.sources else { return Ok(self.mapper.user(&token.claims)?) };
+        match sources.find(&token.claims, &self.algorithms, now).await? {
+            None => Ok(self.mapper.user(&token.claims)?),
+            Some(groups) => {
+                let mut claims = token.claims.clone();
+                claims.insert(sources.claim().to_owned(), groups);
+                Ok(self.mapper.user(&claims)?)
+            }
+        }
     }
 }
 

@@ -7,6 +7,7 @@ use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 
 use crate::config::{ConfigError, EncryptionConfiguration};
+use crate::metrics::{EncryptionMetrics, Way};
 use crate::provider::{Provider, SEALED, SealError};
 
 /// See the module.
@@ -15,6 +16,7 @@ pub struct Keyring {
     entries: ArcSwap<Vec<Entry>>,
     /// With what each stored key was sealed, as its prefix: what another key should seal now is stale.
     sealed_with: Mutex<HashMap<Box<str>, Arc<[u8]>>>,
+    metrics: EncryptionMetrics,
 }
 
 #[derive(Debug)]
@@ -61,13 +63,19 @@ fn entries(config: &EncryptionConfiguration) -> Result<Vec<Entry>, ConfigError> 
 impl Keyring {
     /// The keys of a configuration. KMS plugins are asked whether they are there.
     pub fn new(config: &EncryptionConfiguration) -> Result<Self, ConfigError> {
-        Ok(Self { entries: ArcSwap::from_pointee(entries(config)?), sealed_with: Mutex::default() })
+        let metrics = EncryptionMetrics::default();
+        Ok(Self { entries: ArcSwap::from_pointee(entries(config)?), sealed_with: Mutex::default(), metrics })
     }
 
     /// Uses the keys of another configuration from now on.
     pub fn replace(&self, config: &EncryptionConfiguration) -> Result<(), ConfigError> {
         self.entries.store(Arc::new(entries(config)?));
         Ok(())
+    }
+
+    /// What sealing and opening came to.
+    pub fn metrics(&self) -> &EncryptionMetrics {
+        &self.metrics
     }
 
     /// What is handed to the store in place of `plain`; `None` when the key's resource is not sealed.
@@ -79,24 +87,38 @@ impl Keyring {
         else {
             return Ok(None);
         };
-        writer.refresh().await?;
-        writer.seal(key, plain).map(Some)
+        let began = component_base::now();
+        let sealed = match writer.refresh().await {
+            Ok(()) => writer.seal(key, plain),
+            Err(cause) => Err(cause),
+        };
+        let outcome = sealed.as_ref().map(|_| ());
+        self.metrics.observe(Way::ToStorage, (group, resource), writer.prefix(), outcome, began);
+        sealed.map(Some)
     }
 
     /// The plain bytes of what the store holds; `None` when they are plain already.
     pub fn open(&self, key: &str, stored: &[u8]) -> Result<Option<Vec<u8>>, SealError> {
         let entries = self.entries.load();
-        let entry =
-            resource_of(key).and_then(|(group, resource)| entries.iter().find(|entry| entry.covers(group, resource)));
-        let Some(entry) = entry else {
+        let found = resource_of(key).and_then(|(group, resource)| {
+            let entry = entries.iter().find(|entry| entry.covers(group, resource))?;
+            Some(((group, resource), entry))
+        });
+        let Some((resource, entry)) = found else {
             return if stored.starts_with(SEALED) { Err(SealError::NoKey) } else { Ok(None) };
         };
-        let provider = entry.providers.iter().find(|provider| provider.fits(stored)).ok_or(SealError::NoKey)?;
+        let began = component_base::now();
+        let observe = |prefix: &[u8], outcome: Result<(), &SealError>| {
+            self.metrics.observe(Way::FromStorage, resource, prefix, outcome, began);
+        };
+        let Some(provider) = entry.providers.iter().find(|provider| provider.fits(stored)) else {
+            observe(b"unknown", Err(&SealError::NoKey));
+            return Err(SealError::NoKey);
+        };
         self.sealed_with.lock().insert(key.into(), provider.prefix().clone());
-        if !stored.starts_with(SEALED) {
-            return Ok(None);
-        }
-        provider.open(key, stored).map(Some)
+        let opened = if stored.starts_with(SEALED) { provider.open(key, stored).map(Some) } else { Ok(None) };
+        observe(provider.prefix(), opened.as_ref().map(|_| ()));
+        opened
     }
 
     /// Whether a stored value should be written again: another key than the one that would seal it now did.

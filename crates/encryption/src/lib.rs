@@ -11,8 +11,10 @@
 
 pub mod config;
 pub mod keyring;
+pub mod metrics;
 pub mod provider;
 pub mod store;
+mod watch;
 
 pub mod grpc;
 pub mod kms;

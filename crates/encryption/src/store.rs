@@ -7,6 +7,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 
 use crate::keyring::Keyring;
+use crate::watch::Readable;
 
 /// A store whose values of chosen resources are sealed. The engine below it must finish with [`Opening`].
 #[derive(Debug)]
@@ -48,7 +49,7 @@ impl Store for EncryptedStore {
     }
 
     async fn watch(&self, prefix: &str, after: Revision) -> Result<Box<dyn Watch>, Error> {
-        self.inner.watch(prefix, after).await
+        Ok(Box::new(Readable::new(self.inner.watch(prefix, after).await?)))
     }
 
     fn stats(&self, prefix: &str) -> store::Stats {

@@ -46,6 +46,8 @@ pub(crate) struct LevelState {
     pub(crate) level: Arc<Level>,
     pub(crate) is_exempt: bool,
     pub(crate) bounds: Bounds,
+    /// Its object is gone: no schema leads to it any more, and it goes when its last request has.
+    pub(crate) is_quiescing: bool,
     uid: String,
     shares: Shares,
     hand_size: Option<i32>,
@@ -129,8 +131,9 @@ impl Maker<'_> {
                 states.extend(self.level(before, object).map(|state| (object.metadata.name.clone(), state)));
             }
         }
-        self.divide(&mut states);
-
+        let busy = before.levels.iter().filter(|(name, state)| !states.contains_key(*name) && !state.level.is_idle());
+        let quiescing: Vec<_> =
+            busy.map(|(name, state)| (name.clone(), LevelState { is_quiescing: true, ..state.clone() })).collect();
         let exists = |schema: &FlowSchema| {
             let level = &schema.spec.priority_level_configuration.name;
             real.contains(level) && states.contains_key(level)
@@ -140,10 +143,31 @@ impl Maker<'_> {
         imagine_missing(&mut schemas, bootstrap::flow_schemas(), |schema| &schema.metadata.name);
         schemas.sort_by(|one, other| order(one).cmp(&order(other)));
         let flows = schemas.into_iter().filter_map(|schema| self.flow(before, schema, &states)).collect();
+        states.extend(quiescing);
+        self.divide(&mut states);
         for gone in before.levels.keys().filter(|name| !states.contains_key(*name)) {
             self.metrics.forget_level(gone);
         }
         (Configuration { flows, levels: states }, conditions)
+    }
+
+    /// The configuration without the levels that have come to rest since their objects went; nothing when there are
+    /// none (upstream: `maybeReap`).
+    pub(crate) fn reap(&self, before: &Configuration) -> Option<Configuration> {
+        let rests = |state: &LevelState| state.is_quiescing && state.level.is_idle();
+        if !before.levels.values().any(rests) {
+            return None;
+        }
+        let mut levels = before.levels.clone();
+        levels.retain(|name, state| {
+            let goes = rests(state);
+            if goes {
+                self.metrics.forget_level(name);
+            }
+            !goes
+        });
+        self.divide(&mut levels);
+        Some(Configuration { flows: before.flows.clone(), levels })
     }
 
     fn level(&self, before: &Configuration, object: &PriorityLevelConfiguration) -> Option<LevelState> {
@@ -161,7 +185,8 @@ impl Maker<'_> {
         };
         let uid = object.metadata.uid.clone();
         let bounds = Bounds::default();
-        Some(LevelState { level, is_exempt: response == Response::Exempt, bounds, uid, shares, hand_size })
+        let is_exempt = response == Response::Exempt;
+        Some(LevelState { level, is_exempt, bounds, is_quiescing: false, uid, shares, hand_size })
     }
 
     /// Gives each level its part.

@@ -82,11 +82,19 @@ impl FlowControl {
     /// Takes new configuration objects; answers the conditions that their schemas should have.
     pub fn configure(&self, levels: Vec<PriorityLevelConfiguration>, schemas: Vec<FlowSchema>) -> Vec<Condition> {
         let _one = self.changes.lock();
-        let maker = Maker { total: self.total, metrics: &self.metrics, clock: self.clock, scope: &self.scope };
-        let (configuration, conditions) = maker.digest(&self.configuration.load(), levels, schemas);
+        let (configuration, conditions) = self.maker().digest(&self.configuration.load(), levels, schemas);
         self.adjust(&configuration, 1.0);
         self.configuration.store(Arc::new(configuration));
         conditions
+    }
+
+    fn maker(&self) -> Maker<'_> {
+        Maker { total: self.total, metrics: &self.metrics, clock: self.clock, scope: &self.scope }
+    }
+
+    /// What goes on at every level, as text; nothing where no such text is known: see [`crate::debug`].
+    pub fn dump(&self, what: &str) -> Option<String> {
+        crate::debug::dump(what, &self.configuration.load().levels)
     }
 
     /// Classifies a request and estimates its work.
@@ -122,6 +130,9 @@ impl FlowControl {
         }
         let Some(_one) = self.changes.try_lock() else { return };
         if self.adjusted.compare_exchange(last, now, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
+            if let Some(configuration) = self.maker().reap(&self.configuration.load()) {
+                self.configuration.store(Arc::new(configuration));
+            }
             self.adjust(&self.configuration.load(), (now - last) as f64 / period as f64);
         }
     }
@@ -344,5 +355,29 @@ mod tests {
             None => more.await,
         };
         borrowed.expect("a borrowed seat");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_level_without_an_object_goes_when_its_last_request_has() {
+        let (control, _) = control(600);
+        let levels = || read::<PriorityLevelConfiguration>(bootstrap::priority_levels());
+        let schemas = || read::<FlowSchema>(bootstrap::flow_schemas());
+        control.configure(levels(), schemas());
+        let user = UserInfo::new("ann", ["system:authenticated"]);
+        let held = seat(&control, &user).await.expect("a seat");
+        let without = || levels().into_iter().filter(|level| level.metadata.name != "global-default").collect();
+        control.configure(without(), schemas());
+        let row = |control: &FlowControl| {
+            let text = control.dump("dump_priority_levels").expect("a table");
+            let line = text.lines().find(|line| line.starts_with("global-default")).map(str::to_owned);
+            line.map(|line| line.split_whitespace().collect::<Vec<_>>().join(" "))
+        };
+        assert_eq!(row(&control).as_deref(), Some("global-default, 0, false, true, 0, 1, 1, 0, 0, 0"));
+        drop(held);
+        tokio::time::advance(ADJUSTMENT_PERIOD * 2).await;
+        drop(seat(&control, &user).await.expect("a seat elsewhere"));
+        assert_eq!(row(&control), None);
+        assert!(control.dump("dump_queues").is_some_and(|text| text.starts_with("PriorityLevelName, Index,")));
+        assert_eq!(control.dump("nonsense"), None);
     }
 }

@@ -4,7 +4,7 @@
 //! that gives up leaves its queue. No lock is held while anybody waits or is woken.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
 use component_base::Scope;
@@ -15,7 +15,7 @@ use tokio::time::Instant;
 use crate::configuration::Flow;
 use crate::demand::Demand;
 use crate::metrics::LevelMetrics;
-use crate::queue_set::{Arrival, Place, QueueSet, Response, Running};
+use crate::queue_set::{Arrival, Place, QueueSet, Response, Running, State};
 use crate::retry_after::RetryAfter;
 use crate::work::WorkEstimate;
 
@@ -50,6 +50,8 @@ pub(crate) struct Level {
     retry_after: Mutex<RetryAfter>,
     /// The most seats of one request; 0 for no limit of the level's own.
     max_seats: AtomicU32,
+    /// Requests that waited as long as they may.
+    timed_out: AtomicU64,
     clock: Clock,
     scope: Scope,
 }
@@ -84,6 +86,7 @@ impl Level {
             inner: Mutex::new(Inner { set, demand: Demand::default(), timed: false }),
             retry_after: Mutex::default(),
             max_seats: AtomicU32::new(0),
+            timed_out: AtomicU64::new(0),
             clock,
             scope,
         }
@@ -174,6 +177,16 @@ impl Level {
         self.change(|set| set.cancel(now, place));
     }
 
+    /// Whether nobody waits, runs or holds a seat.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.inner.lock().set.is_idle()
+    }
+
+    /// What is going on, and how many requests waited as long as they may.
+    pub(crate) fn state(&self) -> (State, u64) {
+        (self.inner.lock().set.state(), self.timed_out.load(Ordering::Relaxed))
+    }
+
     /// After how many seconds a client that is refused now may come again.
     fn refuse(&self) -> u64 {
         self.retry_after.lock().refused(self.clock.now().as_secs() + 1)
@@ -221,6 +234,7 @@ impl Request {
                     Some(running) => running,
                     None => {
                         flow.metrics.timed_out.inc();
+                        level.timed_out.fetch_add(1, Ordering::Relaxed);
                         flow.metrics.waited_in_vain.observe((level.clock.now() - now).as_secs_f64());
                         return Err(refused(&level));
                     }

@@ -22,6 +22,7 @@ pub mod level;
 pub mod queue_set;
 
 pub mod concurrency;
+mod debug;
 mod demand;
 mod retry_after;
 mod shuffle;

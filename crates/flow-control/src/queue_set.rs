@@ -145,6 +145,37 @@ pub struct QueueSet<T> {
     demand: Integrator,
     dispatched: Vec<(T, Running)>,
     no_accommodation: u64,
+    totals: Totals,
+}
+
+/// How many requests there have been.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Totals {
+    pub(crate) dispatched: u64,
+    pub(crate) rejected: u64,
+    /// Those that gave up waiting, for whatever reason.
+    pub(crate) cancelled: u64,
+}
+
+/// A queue as it is at the moment.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct QueueState {
+    pub(crate) waiting: usize,
+    pub(crate) executing: usize,
+    pub(crate) seats_in_use: u32,
+    pub(crate) next_dispatch_r: f64,
+    pub(crate) initial_seats: u32,
+    pub(crate) max_seats: u32,
+    pub(crate) waiting_work: f64,
+}
+
+/// The set as it is at the moment.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct State {
+    pub(crate) waiting: usize,
+    pub(crate) executing: usize,
+    pub(crate) totals: Totals,
+    pub(crate) queues: Vec<QueueState>,
 }
 
 impl<T> QueueSet<T> {
@@ -168,6 +199,7 @@ impl<T> QueueSet<T> {
             demand: Integrator::new(now),
             dispatched: Vec::new(),
             no_accommodation: 0,
+            totals: Totals::default(),
         };
         set.configure(now, response);
         set
@@ -201,13 +233,17 @@ impl<T> QueueSet<T> {
             Response::Reject if self.accommodates(work.max_seats()) => {
                 return Arrival::Running(self.start(now, None, work));
             }
-            Response::Reject => return Arrival::OverLimit,
+            Response::Reject => {
+                self.totals.rejected += 1;
+                return Arrival::OverLimit;
+            }
             Response::Queue(queues) => queues,
         };
         let index = self.choose_queue(queues.dealer, hash);
         let current_r = self.current_r;
         let queue = &mut self.queues[index];
         if self.seats_in_use >= self.limit && queue.waiting.len() >= queues.length_limit {
+            self.totals.rejected += 1;
             return Arrival::QueueFull;
         }
         if !queue.is_active() {
@@ -234,6 +270,26 @@ impl<T> QueueSet<T> {
         Arrival::Waiting(Place { queue: index, id }, length)
     }
 
+    /// Whether nobody waits, runs or holds a seat (upstream: `IsIdle`).
+    pub(crate) fn is_idle(&self) -> bool {
+        self.waiting == 0 && self.executing == 0 && self.seats_in_use == 0
+    }
+
+    /// What is going on.
+    pub(crate) fn state(&self) -> State {
+        let of_queue = |queue: &Queue<T>| QueueState {
+            waiting: queue.waiting.len(),
+            executing: queue.executing,
+            seats_in_use: queue.seats_in_use,
+            next_dispatch_r: queue.next_dispatch_r,
+            initial_seats: queue.waiting.iter().map(|waiting| waiting.work.initial_seats).sum(),
+            max_seats: queue.waiting.iter().map(|waiting| waiting.work.max_seats()).sum(),
+            waiting_work: queue.waiting_work,
+        };
+        let queues = self.queues.iter().map(of_queue).collect();
+        State { waiting: self.waiting, executing: self.executing, totals: self.totals, queues }
+    }
+
     /// A waiting request gives up; false when it does not wait any more.
     pub fn cancel(&mut self, now: Duration, place: Place) -> bool {
         self.advance(now);
@@ -245,6 +301,7 @@ impl<T> QueueSet<T> {
         if !queue.is_active() {
             self.active_queues -= 1;
         }
+        self.totals.cancelled += 1;
         self.waiting -= 1;
         self.seats_waiting -= gone.work.max_seats();
         self.note_demand(now);
@@ -331,6 +388,7 @@ impl<T> QueueSet<T> {
 
     fn start(&mut self, now: Duration, queue: Option<usize>, work: WorkEstimate) -> Running {
         let seats = work.max_seats();
+        self.totals.dispatched += 1;
         self.executing += 1;
         self.seats_in_use += seats;
         if let Some(index) = queue {

@@ -15,6 +15,7 @@ use crate::eval::{self, Variables};
 use crate::library::regexes;
 use crate::parse;
 use crate::schema::Decl;
+use crate::stack;
 use crate::types::Type;
 use crate::value::Value;
 
@@ -46,6 +47,13 @@ impl Environment {
         let ty = if optional { Type::optional(decl.ty()) } else { decl.ty() };
         self.schemas.push((name.to_owned(), decl.clone()));
         self.with(name, ty)
+    }
+
+    /// Without a variable.
+    #[must_use]
+    pub fn without(mut self, name: &str) -> Self {
+        self.variables.retain(|(known, _)| known != name);
+        self
     }
 
     /// With a type of objects that have these fields and no others: [`Type::Message`] of this name.
@@ -95,6 +103,10 @@ impl Environment {
 
     /// Compiles an expression.
     pub fn compile(&self, source: &str) -> Result<Program, CompileError> {
+        stack::for_compiling(|| self.compile_here(source))
+    }
+
+    fn compile_here(&self, source: &str) -> Result<Program, CompileError> {
         let (mut expr, nodes) = parse::parse(source)?;
         let checked = check::check(self, source, &mut expr, nodes)?;
         let estimate = cost::estimate(self, &expr, &checked);
@@ -153,7 +165,7 @@ impl Program {
     }
 
     fn evaluate_within<'a>(&'a self, variables: &Variables<'a>, meter: &mut Meter) -> Result<Value<'a>, EvalError> {
-        eval::evaluate(&self.expr, &self.regexes, variables, meter)
+        stack::for_height(self.expr.height, || eval::evaluate(&self.expr, &self.regexes, variables, meter))
     }
 }
 

@@ -1,11 +1,7 @@
 //! Names of fields as names of the language: `a-b` is `a__dash__b` (upstream: apiserver/pkg/cel/escaping.go).
 
-/// Words of the language that no field may have as its name.
-const RESERVED: [&str; 21] = [
-    "true",
-    "false",
-    "null",
-    "in",
+/// Words that no variable may have as its name (upstream: cel-go parser.go `reservedIds`).
+pub(crate) const RESERVED: [&str; 17] = [
     "as",
     "break",
     "const",
@@ -25,12 +21,28 @@ const RESERVED: [&str; 21] = [
     "while",
 ];
 
+/// Words of the language that are no names at all.
+const WORDS: [&str; 4] = ["true", "false", "null", "in"];
+
+fn is_reserved(name: &str) -> bool {
+    RESERVED.contains(&name) || WORDS.contains(&name)
+}
+
+/// Whether a variable may have this name (upstream: admissionregistration/validation `isCELIdentifier`).
+pub fn is_identifier(name: &str) -> bool {
+    let of_letters = |letter: char| letter.is_ascii_alphanumeric() || letter == '_';
+    !name.is_empty()
+        && !name.starts_with(|first: char| first.is_ascii_digit())
+        && name.chars().all(of_letters)
+        && !is_reserved(name)
+}
+
 /// The name in expressions; `None` where the field cannot be named.
 pub fn escape(name: &str) -> Option<String> {
     if name.is_empty() || name.starts_with(|first: char| first.is_ascii_digit()) {
         return None;
     }
-    if RESERVED.contains(&name) {
+    if is_reserved(name) {
         return Some(format!("__{name}__"));
     }
     let mut escaped = String::with_capacity(name.len());
@@ -74,6 +86,15 @@ mod tests {
             ("ä", None),
         ] {
             assert_eq!(escape(name).as_deref(), escaped, "{name}");
+        }
+    }
+
+    #[test]
+    fn names_of_variables() {
+        for (name, is_one) in
+            [("_a1", true), ("1a", false), ("a-b", false), ("", false), ("in", false), ("void", false)]
+        {
+            assert_eq!(is_identifier(name), is_one, "{name}");
         }
     }
 }

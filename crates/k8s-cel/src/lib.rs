@@ -25,6 +25,7 @@ mod library;
 mod parse;
 pub mod rules;
 mod schema;
+mod stack;
 pub mod types;
 pub mod value;
 

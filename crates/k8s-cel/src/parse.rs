@@ -1,7 +1,8 @@
 //! From text to tree (upstream: cel-go parser/parser.go and gen/CEL.g4).
 //!
-//! Hand-made, for what it must withstand: the text comes from users and is parsed on a small stack. Nesting, length
-//! and the number of nodes are limited, so that no expression can exhaust stack or memory here or later on.
+//! Hand-made, for what it must withstand: the text comes from users. Nesting, length and the number of nodes are
+//! limited, so that no expression can exhaust memory here or later on; the stack grows as deep as the limit needs:
+//! see [`crate::stack`].
 
 mod expression;
 mod lexer;
@@ -14,9 +15,11 @@ use crate::error::{CompileError, Issue};
 /// How many characters an expression may have (upstream: cel-go's `expressionSizeCodePointLimit`).
 const MAX_LENGTH: usize = 100_000;
 
-/// How deep an expression may nest, macros expanded: what parser, checker and evaluation can walk on the stack of a
-/// thread, with room for whoever called them.
-pub(crate) const MAX_DEPTH: u16 = 96;
+/// How deep the text of an expression may nest (upstream: `celconfig`'s and cel-go's `maxRecursionDepth`).
+const MAX_DEPTH: u16 = 250;
+
+/// How deep its tree may become: a macro is a loop of some nodes around what it was given.
+pub(crate) const MAX_HEIGHT: u16 = 4 * MAX_DEPTH;
 
 /// How many nodes an expression may have: macros that copy their target could grow it without bound.
 const MAX_NODES: Id = 100_000;
@@ -57,7 +60,7 @@ struct Builder {
 impl Builder {
     fn make(&mut self, at: usize, node: Node) -> Parsed<Expr> {
         let height = node.height_below() + 1;
-        if height > MAX_DEPTH {
+        if height > MAX_HEIGHT {
             return Err(Fault::new(at, format!("expression recursion limit exceeded: {MAX_DEPTH}")));
         }
         let id = self.next;

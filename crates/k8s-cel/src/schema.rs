@@ -97,6 +97,12 @@ pub(crate) fn additional_properties(schema: &Json) -> Option<&Json> {
 }
 
 impl Decl {
+    /// The node of a kind's OpenAPI schema, in which references are resolved; nothing is known of one without a type
+    /// (upstream: common/schemas.go `SchemaDeclType`).
+    pub(crate) fn of_kind(schema: &Json, name: &str) -> Option<Arc<Self>> {
+        if text(schema, "type").is_empty() { None } else { Self::build(schema, true, name) }
+    }
+
     /// The node of a structural schema; `None` where expressions cannot see its values. `is_root`: whether the values
     /// are whole objects.
     pub(crate) fn of_schema(schema: &Json, is_root: bool) -> Option<Arc<Self>> {

@@ -113,6 +113,12 @@ impl Opaque {
 }
 
 impl Type {
+    /// The type of a kind's objects, by an OpenAPI schema in which references are resolved; `name` is its name in
+    /// messages. Of a schema without a type nothing is known.
+    pub fn of_kind(schema: &serde_json::Value, name: &str) -> Self {
+        Decl::of_kind(schema, name).map_or(Self::Dyn, |decl| decl.ty())
+    }
+
     /// `list(item)`.
     pub fn list(item: Self) -> Self {
         Self::List(Arc::new(item))

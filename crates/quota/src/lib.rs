@@ -15,5 +15,6 @@ pub mod charge;
 
 pub use charge::{Change, Item, LimitedResource, charge};
 pub use evaluator::Evaluator;
+pub use pods::is_best_effort;
 pub use resources::ResourceList;
 pub use scopes::{Selector, selectors_of};

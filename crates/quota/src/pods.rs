@@ -106,7 +106,7 @@ pub(crate) fn is_terminating(pod: &Map<String, Value>) -> bool {
 }
 
 /// By the class that the pod was given, or by what its containers ask for.
-pub(crate) fn is_best_effort(pod: &Map<String, Value>) -> bool {
+pub fn is_best_effort(pod: &Map<String, Value>) -> bool {
     let class = pod.object("status").text("qosClass");
     if !class.is_empty() {
         return class == "BestEffort";

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE};
+use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, InvalidHeaderValue};
 use http::{HeaderValue, Method, Request, Uri};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper_rustls::{FixedServerNameResolver, HttpsConnector, HttpsConnectorBuilder};
@@ -123,7 +123,8 @@ impl Client {
 
     /// Posts JSON to the server's URL and reads the JSON it answers.
     pub async fn post(&self, body: &Value, timeout: Duration) -> Result<Value, CallError> {
-        let bytes = self.send(Method::POST, &self.url, body.to_string().into(), timeout).await?;
+        let bytes = self.send(Method::POST, &self.url, self.authorization.clone(), body.to_string().into(), timeout);
+        let bytes = bytes.await?;
         if bytes.is_empty() {
             return Ok(Value::Null);
         }
@@ -147,16 +148,31 @@ impl Client {
 
     /// Reads a document of the server; the URL may be of another host.
     pub async fn get(&self, url: &str, timeout: Duration) -> Result<Bytes, CallError> {
-        self.send(Method::GET, url, Bytes::new(), timeout).await
+        self.send(Method::GET, url, self.authorization.clone(), Bytes::new(), timeout).await
     }
 
-    async fn send(&self, method: Method, url: &str, body: Bytes, timeout: Duration) -> Result<Bytes, CallError> {
+    /// Reads a document with a bearer token of its own, or with none.
+    pub async fn get_as(&self, url: &str, bearer: Option<&str>, timeout: Duration) -> Result<Bytes, CallError> {
+        let wrong = |cause: InvalidHeaderValue| CallError::Connection { url: url.to_owned(), cause: cause.to_string() };
+        let header =
+            bearer.map(|token| HeaderValue::from_str(&format!("Bearer {token}"))).transpose().map_err(wrong)?;
+        self.send(Method::GET, url, header, Bytes::new(), timeout).await
+    }
+
+    async fn send(
+        &self,
+        method: Method,
+        url: &str,
+        authorization: Option<HeaderValue>,
+        body: Bytes,
+        timeout: Duration,
+    ) -> Result<Bytes, CallError> {
         let failed = |cause: &dyn std::error::Error| CallError::Connection { url: url.to_owned(), cause: chain(cause) };
         let mut request = Request::builder().method(&method).uri(url).header(ACCEPT, "application/json");
         if method == Method::POST {
             request = request.header(CONTENT_TYPE, "application/json");
         }
-        if let Some(authorization) = &self.authorization {
+        if let Some(authorization) = authorization {
             request = request.header(AUTHORIZATION, authorization);
         }
         let request = request.body(Full::new(body)).map_err(|cause| failed(&cause))?;

@@ -10,11 +10,11 @@ pub(super) fn rows() -> Vec<Resource> {
     vec![
         V1.cluster("MutatingAdmissionPolicy", "mutatingadmissionpolicies")
             .columns(columns::admission_policies("Mutations", "mutations"))
-            .strategy(strategy::Policy)
+            .strategy(strategy::Policy { mutating: true })
             .category("api-extensions"),
         V1.cluster("MutatingAdmissionPolicyBinding", "mutatingadmissionpolicybindings")
             .columns(columns::admission_policy_bindings())
-            .strategy(strategy::PolicyBinding)
+            .strategy(strategy::PolicyBinding { mutating: true })
             .category("api-extensions"),
         V1.cluster("MutatingWebhookConfiguration", "mutatingwebhookconfigurations")
             .columns(columns::webhooks())
@@ -22,12 +22,12 @@ pub(super) fn rows() -> Vec<Resource> {
             .category("api-extensions"),
         V1.cluster("ValidatingAdmissionPolicy", "validatingadmissionpolicies")
             .columns(columns::admission_policies("Validations", "validations"))
-            .strategy(strategy::Policy)
+            .strategy(strategy::Policy { mutating: false })
             .category("api-extensions")
             .status(),
         V1.cluster("ValidatingAdmissionPolicyBinding", "validatingadmissionpolicybindings")
             .columns(columns::admission_policy_bindings())
-            .strategy(strategy::PolicyBinding)
+            .strategy(strategy::PolicyBinding { mutating: false })
             .category("api-extensions"),
         V1.cluster("ValidatingWebhookConfiguration", "validatingwebhookconfigurations")
             .columns(columns::webhooks())

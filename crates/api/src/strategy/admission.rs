@@ -1,15 +1,27 @@
-//! Admission policies (upstream: pkg/apis/admissionregistration/v1/defaults.go).
+//! Admission policies and their bindings (upstream: pkg/apis/admissionregistration/v1/defaults.go,
+//! pkg/apis/admissionregistration/validation). What expressions must be is judged where they are compiled, by the
+//! admission plugins.
+
+mod binding;
+mod matching;
+mod policy;
+mod status;
+
+#[cfg(test)]
+mod tests;
 
 use apimachinery::Object;
 use apimachinery::field;
 use serde_json::{Map, Value};
 
-use super::required;
-use crate::json::{Read, Write};
+use crate::json::Write;
 use crate::resource::Strategy;
 
 /// The strategy of admission policies.
-pub(crate) struct Policy;
+pub(crate) struct Policy {
+    /// Whether they change objects.
+    pub(crate) mutating: bool,
+}
 
 impl Strategy for Policy {
     fn default(&self, object: &mut Object) {
@@ -21,12 +33,27 @@ impl Strategy for Policy {
     }
 
     fn validate(&self, object: &Object) -> Vec<field::Error> {
-        required::missing(object, &["spec"])
+        policy::check(object, None, self.mutating)
+    }
+
+    fn validate_update(&self, object: &Object, old: &Object) -> Vec<field::Error> {
+        policy::check(object, Some(old), self.mutating)
+    }
+
+    fn judges_updates_alone(&self) -> bool {
+        true
+    }
+
+    fn validate_status_update(&self, object: &Object, _old: &Object) -> Vec<field::Error> {
+        status::check(object)
     }
 }
 
 /// The strategy of their bindings.
-pub(crate) struct PolicyBinding;
+pub(crate) struct PolicyBinding {
+    /// Whether the policies change objects.
+    pub(crate) mutating: bool,
+}
 
 impl Strategy for PolicyBinding {
     fn default(&self, object: &mut Object) {
@@ -36,9 +63,7 @@ impl Strategy for PolicyBinding {
     }
 
     fn validate(&self, object: &Object) -> Vec<field::Error> {
-        let mut errors = required::missing(object, &["spec"]);
-        crate::check::required(&mut errors, object.object("spec"), "policyName", &field::Path::new("spec"));
-        errors
+        binding::check(object, self.mutating)
     }
 }
 

@@ -152,8 +152,8 @@ impl Strategy for ResourceQuota {
     }
 }
 
-/// The amounts that need no domain (upstream: `standardQuotaResources`).
-const STANDARD: [&str; 19] = [
+/// Amounts that need no domain, besides [`WHOLE`] (upstream: `standardQuotaResources`).
+const DIVISIBLE: [&str; 10] = [
     "cpu",
     "memory",
     "ephemeral-storage",
@@ -164,15 +164,6 @@ const STANDARD: [&str; 19] = [
     "limits.cpu",
     "limits.memory",
     "limits.ephemeral-storage",
-    "pods",
-    "resourcequotas",
-    "services",
-    "replicationcontrollers",
-    "secrets",
-    "persistentvolumeclaims",
-    "configmaps",
-    "services.nodeports",
-    "services.loadbalancers",
 ];
 
 /// Amounts that are numbers of things.
@@ -189,7 +180,7 @@ const WHOLE: [&str; 9] = [
 ];
 
 fn is_standard(name: &str) -> bool {
-    STANDARD.contains(&name) || is_huge_page(name)
+    DIVISIBLE.contains(&name) || WHOLE.contains(&name) || is_huge_page(name)
 }
 
 fn is_huge_page(name: &str) -> bool {

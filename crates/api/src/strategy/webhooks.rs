@@ -96,7 +96,8 @@ fn qualified(errors: &mut Errors, name: &str, path: &Path) {
     }
 }
 
-fn rule(errors: &mut Errors, rule: &Value, path: &Path) {
+/// Operations on resources (upstream: `validateRuleWithOperations`).
+pub(super) fn rule(errors: &mut Errors, rule: &Value, path: &Path) {
     let operations: Vec<&str> = rule.texts("operations").collect();
     if operations.is_empty() {
         errors.push(Error::required(&path.child("operations"), ""));
@@ -248,7 +249,8 @@ fn reference(errors: &mut Errors, service: &Map<String, Value>, path: &Path) {
 /// So many conditions a webhook may have (upstream: `validateMatchConditions`).
 const MAX_CONDITIONS: usize = 64;
 
-fn conditions(errors: &mut Errors, conditions: &[Value], path: &Path) {
+/// The form of match conditions.
+pub(super) fn conditions(errors: &mut Errors, conditions: &[Value], path: &Path) {
     if conditions.len() > MAX_CONDITIONS {
         errors.push(Error::too_many(path, conditions.len(), MAX_CONDITIONS));
     }

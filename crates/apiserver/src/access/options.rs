@@ -18,7 +18,9 @@ use store::Store;
 use webhook::{Client, Endpoint};
 
 use crate::authentication::bootstrap_token::BootstrapTokens;
-use crate::authentication::{Authentication, ServiceAccountTokens, Tokens};
+use crate::authentication::{
+    Authentication, KeyError, ServiceAccountTokens, SigningKey, TokenSettings, Tokens, VerifyingKey,
+};
 use crate::authorization::Member;
 use crate::authorization::config::{AuthorizationConfiguration, ConnectionInfo, WebhookConfiguration};
 
@@ -27,6 +29,11 @@ use crate::authorization::config::{AuthorizationConfiguration, ConnectionInfo, W
 pub struct Options {
     /// `--service-account-issuer`: the first signs, all are believed.
     pub service_account_issuers: Vec<String>,
+    /// `--service-account-key-file`: public keys beside that of the signing key.
+    pub service_account_key_files: Vec<PathBuf>,
+    /// `--service-account-jwks-uri`, `--service-account-extend-token-expiration`,
+    /// `--service-account-max-token-expiration`.
+    pub service_account_tokens: TokenSettings,
     /// `--api-audiences`; none means the issuers.
     pub api_audiences: Vec<String>,
     /// `--anonymous-auth`.
@@ -53,6 +60,8 @@ pub struct Options {
     pub authentication_token_webhook_cache_ttl: Duration,
     /// `--authorization-mode`.
     pub authorization_mode: Vec<String>,
+    /// `--authorization-policy-file`.
+    pub authorization_policy_file: Option<PathBuf>,
     /// `--authorization-config`.
     pub authorization_config: Option<PathBuf>,
     /// `--authorization-webhook-config-file`.
@@ -69,6 +78,8 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             service_account_issuers: vec!["https://kubernetes.default.svc.cluster.local".into()],
+            service_account_key_files: Vec::new(),
+            service_account_tokens: TokenSettings::default(),
             api_audiences: Vec::new(),
             anonymous_auth: true,
             token_auth_file: None,
@@ -82,6 +93,7 @@ impl Default for Options {
             authentication_token_webhook_version: "v1beta1".into(),
             authentication_token_webhook_cache_ttl: Duration::from_secs(120),
             authorization_mode: vec!["Node".into(), "RBAC".into()],
+            authorization_policy_file: None,
             authorization_config: None,
             authorization_webhook_config_file: None,
             authorization_webhook_version: "v1beta1".into(),
@@ -104,6 +116,14 @@ pub enum OptionsError {
         path: PathBuf,
         /// What went wrong.
         cause: std::io::Error,
+    },
+    /// A file with public keys cannot be used.
+    #[error("--service-account-key-file {path}: {cause}")]
+    Key {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        cause: KeyError,
     },
     /// The token file cannot be used.
     #[error(transparent)]
@@ -140,6 +160,33 @@ pub(super) struct Providers {
 }
 
 impl Options {
+    /// The tokens of service accounts.
+    pub(super) fn accounts(
+        &self,
+        key: SigningKey,
+        store: &Arc<dyn Store>,
+    ) -> Result<ServiceAccountTokens, OptionsError> {
+        let [issuer, former @ ..] = self.service_account_issuers.as_slice() else {
+            return Err(OptionsError::Contradiction("service-account-issuer is a required flag"));
+        };
+        let settings = &self.service_account_tokens;
+        if settings.jwks_uri.as_ref().is_some_and(|uri| !uri.starts_with("https://")) {
+            return Err(OptionsError::Contradiction("service-account-jwks-uri requires https scheme"));
+        }
+        let longest = Duration::from_secs(1 << 32);
+        if settings.max_expiration.is_some_and(|most| most < Duration::from_secs(3600) || most > longest) {
+            let cause = "the service-account-max-token-expiration must be between 1 hour and 2^32 seconds";
+            return Err(OptionsError::Contradiction(cause));
+        }
+        let mut further = Vec::new();
+        for path in &self.service_account_key_files {
+            let wrong = |cause| OptionsError::Key { path: path.clone(), cause };
+            further.extend(VerifyingKey::all_from_pem(&read(path)?).map_err(wrong)?);
+        }
+        let accounts = ServiceAccountTokens::new(issuer, key, store.clone()).with(settings.clone()).verifying(further);
+        Ok(accounts.accepting(former.to_vec(), self.api_audiences.clone()))
+    }
+
     /// The ways to prove an identity.
     pub(super) fn authentication(
         &self,
@@ -215,6 +262,11 @@ impl Options {
 
     /// The authorizers, as the file or the flags have them.
     pub(super) fn authorizers(&self, compiler: &dyn Compiler) -> Result<Vec<Member>, OptionsError> {
+        let policies = self.authorization_policy_file.as_deref();
+        if policies.is_some() && !self.authorization_mode.iter().any(|mode| mode == "ABAC") {
+            let cause = "cannot specify --authorization-policy-file without mode ABAC";
+            return Err(OptionsError::Contradiction(cause));
+        }
         if let Some(path) = &self.authorization_config {
             return Ok(AuthorizationConfiguration::parse(&read(path)?)?.build(compiler)?);
         }
@@ -236,7 +288,7 @@ impl Options {
             },
             ..WebhookConfiguration::default()
         });
-        Ok(AuthorizationConfiguration::from_modes(&self.authorization_mode, webhook).build(compiler)?)
+        Ok(AuthorizationConfiguration::from_modes(&self.authorization_mode, webhook, policies).build(compiler)?)
     }
 }
 

@@ -9,6 +9,7 @@ use serde_json::Value;
 use x509_parser::certification_request::X509CertificationRequest;
 use x509_parser::pem::Pem;
 use x509_parser::prelude::FromDer;
+use x509_parser::x509::X509Name;
 
 use super::{Operation, Plugin, Request};
 use crate::authorizer::{Attributes, Decision};
@@ -136,13 +137,27 @@ impl Plugin for CertificateSubjectRestriction {
     }
 }
 
-/// The organizations that a request in base64 of PEM asks for.
-fn organizations(request: &str) -> Option<Vec<String>> {
+/// What is read of the subject of a request in base64 of PEM.
+fn of_subject<T>(request: &str, read: impl FnOnce(&X509Name<'_>) -> T) -> Option<T> {
     let pem = BASE64.decode(request).ok()?;
     let pem = Pem::iter_from_buffer(&pem).flatten().find(|block| block.label == "CERTIFICATE REQUEST")?;
     let (_, parsed) = X509CertificationRequest::from_der(&pem.contents).ok()?;
-    let subject = &parsed.certification_request_info.subject;
-    Some(subject.iter_organization().filter_map(|name| name.as_str().ok()).map(str::to_owned).collect())
+    Some(read(&parsed.certification_request_info.subject))
+}
+
+/// The organizations that a request asks for.
+fn organizations(request: &str) -> Option<Vec<String>> {
+    of_subject(request, |subject| {
+        subject.iter_organization().filter_map(|name| name.as_str().ok()).map(str::to_owned).collect()
+    })
+}
+
+/// The name that a request asks for; empty where it names nobody.
+pub(super) fn common_name(request: &str) -> Option<String> {
+    of_subject(request, |subject| {
+        let name = subject.iter_common_name().next().and_then(|name| name.as_str().ok());
+        name.unwrap_or_default().to_owned()
+    })
 }
 
 #[async_trait]

@@ -7,6 +7,8 @@ use async_trait::async_trait;
 
 use super::{Operation, Plugin, Request};
 
+mod audience;
+mod certificates;
 mod labels;
 mod pods;
 
@@ -38,6 +40,7 @@ impl Plugin for NodeRestriction {
             ("", "nodes") => judge_node(request, &node),
             ("", "persistentvolumeclaims") => judge_claim(request, &node),
             ("", "serviceaccounts") => judge_token(request, &node).await,
+            ("certificates.k8s.io", "certificatesigningrequests") => certificates::judge(request),
             ("coordination.k8s.io", "leases") => judge_lease(request, &node),
             ("storage.k8s.io", "csinodes") if request.name != node => {
                 Err(request.forbidden("can only access CSINode with the same name as the requesting node"))
@@ -102,8 +105,8 @@ async fn judge_token(request: &Request<'_>, node: &str) -> Result<(), StatusErro
     if request.operation != Operation::Create || request.subresource != "token" {
         return Ok(());
     }
-    let reference = request.object.as_ref().map(|token| token.object("spec").object("boundObjectRef").clone());
-    let reference = reference.unwrap_or_default();
+    let token = request.object.as_ref().map(|token| token.object("spec").clone()).unwrap_or_default();
+    let reference = token.object("boundObjectRef");
     let to_pod = reference.text("apiVersion") == "v1" && reference.text("kind") == "Pod";
     if !to_pod || reference.text("name").is_empty() {
         return Err(request.forbidden("node requested token not bound to a pod"));
@@ -122,7 +125,7 @@ async fn judge_token(request: &Request<'_>, node: &str) -> Result<(), StatusErro
     if pod.object("spec").text("nodeName") != node {
         return Err(request.forbidden("node requested token bound to a pod scheduled on a different node"));
     }
-    Ok(())
+    audience::judge(request, &token, &pod).await
 }
 
 fn judge_lease(request: &Request<'_>, node: &str) -> Result<(), StatusError> {

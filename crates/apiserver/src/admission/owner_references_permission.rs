@@ -6,7 +6,7 @@ use apimachinery::{Object, StatusError};
 use async_trait::async_trait;
 
 use super::{Operation, Plugin, Request};
-use crate::authorizer::{Attributes, Decision};
+use crate::authorizer::{Attributes, Decision, Verdict};
 
 /// See the module.
 #[derive(Clone, Copy, Debug, Default)]
@@ -27,10 +27,10 @@ impl Plugin for OwnerReferencesPermissionEnforcement {
         }
         // Who creates an object may delete it: nothing depends on it yet.
         if request.operation != Operation::Create {
-            may_delete(request)?;
+            may_delete(request).await?;
         }
         for owner in new.iter().filter(|owner| blocks(owner) && !was_blocking(owner, &old)) {
-            may_set_finalizers(request, owner)?;
+            may_set_finalizers(request, owner).await?;
         }
         Ok(())
     }
@@ -48,16 +48,15 @@ fn was_blocking(owner: &OwnerReference, old: &[OwnerReference]) -> bool {
     old.iter().any(|one| one.uid == owner.uid && blocks(one))
 }
 
-fn judge(request: &Request<'_>, attributes: &Attributes<'_>, what: &str) -> Result<(), StatusError> {
-    match request.cx.server.authorizer.authorize(attributes) {
-        Decision::Allow => Ok(()),
-        Decision::Deny(reason) | Decision::NoOpinion(reason) => {
-            Err(request.forbidden(format!("{what}: {reason}, <nil>")))
-        }
+async fn judge(request: &Request<'_>, attributes: &Attributes<'_>, what: &str) -> Result<(), StatusError> {
+    let Verdict { decision, reason } = request.cx.server.authorizer.judge(attributes).await;
+    if decision == Decision::Allow {
+        return Ok(());
     }
+    Err(request.forbidden(format!("{what}: {reason}, <nil>")))
 }
 
-fn may_delete(request: &Request<'_>) -> Result<(), StatusError> {
+async fn may_delete(request: &Request<'_>) -> Result<(), StatusError> {
     let attributes = Attributes {
         user: &request.cx.user,
         verb: "delete",
@@ -71,10 +70,10 @@ fn may_delete(request: &Request<'_>) -> Result<(), StatusError> {
         path: "",
         selectors: None,
     };
-    judge(request, &attributes, "cannot set an ownerRef on a resource you can't delete")
+    judge(request, &attributes, "cannot set an ownerRef on a resource you can't delete").await
 }
 
-fn may_set_finalizers(request: &Request<'_>, owner: &OwnerReference) -> Result<(), StatusError> {
+async fn may_set_finalizers(request: &Request<'_>, owner: &OwnerReference) -> Result<(), StatusError> {
     let (rows, gvk) = (request.cx.registry().rows(), owner.gvk());
     let Some(row) = rows.all().iter().find(|row| row.gvk == gvk) else {
         let (version, kind) = (gvk.api_version(), &gvk.kind);
@@ -98,5 +97,5 @@ fn may_set_finalizers(request: &Request<'_>, owner: &OwnerReference) -> Result<(
         selectors: None,
     };
     let what = "cannot set blockOwnerDeletion if an ownerReference refers to a resource you can't set finalizers on";
-    judge(request, &attributes, what)
+    judge(request, &attributes, what).await
 }

@@ -8,11 +8,12 @@ use serde_json::Value;
 use store::Store;
 
 use super::{
-    Chain, Config, ConfigError, Plugin, always_pull_images, default_ingress_class, default_storage_class,
+    Chain, Config, ConfigError, Plugin, always, always_pull_images, default_ingress_class, default_storage_class,
     default_toleration_seconds, deny_service_external_ips, event_rate_limit, extended_resource_toleration,
-    limit_ranger, namespace_auto_provision, namespace_exists, namespace_lifecycle, node_restriction,
-    owner_references_permission, pod_security, pod_topology_labels, priority, pvc_resize, resource_quota,
-    runtime_class, service_account, storage_protection, taint_nodes_by_condition, webhook,
+    image_policy_webhook, limit_pod_hard_anti_affinity_topology, limit_ranger, namespace_auto_provision,
+    namespace_exists, namespace_lifecycle, node_restriction, owner_references_permission, pod_node_selector,
+    pod_security, pod_toleration_restriction, pod_topology_labels, priority, pvc_resize, resource_quota, runtime_class,
+    service_account, storage_protection, taint_nodes_by_condition, webhook,
 };
 
 /// What a plugin is made of.
@@ -46,17 +47,26 @@ const fn given(name: &'static str) -> Place {
 
 /// Upstream's `AllOrderedPlugins` and `DefaultOffAdmissionPlugins`.
 static ORDER: &[Place] = &[
+    off("AlwaysAdmit", |_| Ok(Box::new(always::AlwaysAdmit))),
     off("NamespaceAutoProvision", |_| Ok(Box::new(namespace_auto_provision::NamespaceAutoProvision))),
     on("NamespaceLifecycle", |_| Ok(Box::new(namespace_lifecycle::NamespaceLifecycle))),
     off("NamespaceExists", |_| Ok(Box::new(namespace_exists::NamespaceExists))),
+    off("LimitPodHardAntiAffinityTopology", |_| {
+        Ok(Box::new(limit_pod_hard_anti_affinity_topology::LimitPodHardAntiAffinityTopology))
+    }),
     on("LimitRanger", |parts| Ok(Box::new(limit_ranger::LimitRanger::new(parts.store)))),
     on("ServiceAccount", |_| Ok(Box::new(service_account::ServiceAccount))),
     on("NodeRestriction", |_| Ok(Box::new(node_restriction::NodeRestriction))),
     on("TaintNodesByCondition", |_| Ok(Box::new(taint_nodes_by_condition::TaintNodesByCondition))),
     off("AlwaysPullImages", |_| Ok(Box::new(always_pull_images::AlwaysPullImages))),
+    off("ImagePolicyWebhook", |parts| Ok(Box::new(image_policy_webhook::ImagePolicyWebhook::new(parts.config)?))),
     on("PodSecurity", |parts| Ok(Box::new(pod_security::PodSecurity::new(parts.store, parts.config)?))),
+    off("PodNodeSelector", |parts| Ok(Box::new(pod_node_selector::PodNodeSelector::new(parts.config)?))),
     on("Priority", |parts| Ok(Box::new(priority::Priority::new(parts.store)))),
     on("DefaultTolerationSeconds", |_| Ok(Box::new(default_toleration_seconds::DefaultTolerationSeconds))),
+    off("PodTolerationRestriction", |parts| {
+        Ok(Box::new(pod_toleration_restriction::PodTolerationRestriction::new(parts.config)?))
+    }),
     off("EventRateLimit", |parts| Ok(Box::new(event_rate_limit::EventRateLimit::new(parts.config)?))),
     off("ExtendedResourceToleration", |_| Ok(Box::new(extended_resource_toleration::ExtendedResourceToleration))),
     on("DefaultStorageClass", |parts| Ok(Box::new(default_storage_class::DefaultStorageClass::new(parts.store)))),
@@ -79,6 +89,7 @@ static ORDER: &[Place] = &[
     given("ValidatingAdmissionPolicy"),
     on("ValidatingAdmissionWebhook", |parts| Ok(Box::new(webhook::ValidatingAdmissionWebhook::new(parts.store)))),
     on("ResourceQuota", |parts| Ok(Box::new(resource_quota::ResourceQuota::new(parts.store, parts.config)?))),
+    off("AlwaysDeny", |_| Ok(Box::new(always::AlwaysDeny))),
 ];
 
 /// The place of plugins that upstream does not have: before all that users configure.

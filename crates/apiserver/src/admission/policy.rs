@@ -19,6 +19,8 @@ mod judge;
 mod metrics;
 mod mutating;
 mod params;
+mod questions;
+pub(crate) mod type_checking;
 mod validating;
 
 use std::collections::BTreeMap;

@@ -314,7 +314,7 @@ fn wanted(headers: &HeaderMap) -> Result<Option<UserInfo>, StatusError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::authorizer::Decision;
+    use crate::authorizer::{Decision, Verdict};
     use futures::FutureExt;
     use parking_lot::Mutex;
 
@@ -322,7 +322,7 @@ mod tests {
     struct Allowing(&'static [&'static str], Mutex<Vec<String>>);
 
     impl Authorizer for Allowing {
-        fn authorize(&self, asked: &Attributes<'_>) -> Decision {
+        fn at_once(&self, asked: &Attributes<'_>) -> Option<Verdict> {
             let mut thing = format!("{} {}", asked.verb, asked.resource);
             for part in [asked.subresource, asked.namespace, asked.name] {
                 if !part.is_empty() {
@@ -331,7 +331,7 @@ mod tests {
             }
             let allowed = self.0.iter().any(|start| thing.starts_with(start));
             self.1.lock().push(thing);
-            if allowed { Decision::Allow } else { Decision::NoOpinion(String::new()) }
+            Some(if allowed { Decision::Allow } else { Decision::NoOpinion(String::new()) }.into())
         }
     }
 

@@ -7,6 +7,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use super::signing_key::{KeyError, SigningKey};
+use super::verifying_key::VerifyingKey;
 
 /// Longer tokens are not even looked at.
 const MAX_BYTES: usize = 64 * 1024;
@@ -27,7 +28,7 @@ pub enum JwtError {
 
 /// Signs claims.
 pub fn encode(key: &SigningKey, claims: &impl Serialize) -> Result<String, KeyError> {
-    let header = json!({ "alg": key.algorithm(), "kid": key.id() });
+    let header = json!({ "alg": key.public().algorithm(), "kid": key.public().id() });
     let claims = serde_json::to_vec(claims).map_err(|_| KeyError::Unusable)?;
     let mut token = format!("{}.{}", BASE64.encode(header.to_string()), BASE64.encode(claims));
     let signature = key.sign(token.as_bytes())?;
@@ -36,8 +37,8 @@ pub fn encode(key: &SigningKey, claims: &impl Serialize) -> Result<String, KeyEr
     Ok(token)
 }
 
-/// The claims of a token that the key signed. What they claim is not judged here.
-pub fn decode<T: DeserializeOwned>(key: &SigningKey, token: &str) -> Result<T, JwtError> {
+/// The claims of a token that one of the keys signed. What they claim is not judged here.
+pub fn decode<T: DeserializeOwned>(keys: &[VerifyingKey], token: &str) -> Result<T, JwtError> {
     if token.len() > MAX_BYTES {
         return Err(JwtError::Malformed);
     }
@@ -45,11 +46,14 @@ pub fn decode<T: DeserializeOwned>(key: &SigningKey, token: &str) -> Result<T, J
     let (header, claims) = message.split_once('.').ok_or(JwtError::Malformed)?;
     let part = |text: &str| BASE64.decode(text).map_err(|_| JwtError::Malformed);
     let header: Value = serde_json::from_slice(&part(header)?).map_err(|_| JwtError::Malformed)?;
-    let other_key = header.get("kid").is_some_and(|id| id != key.id());
-    if header["alg"] != key.algorithm() || other_key || header.get("crit").is_some() {
+    let fits =
+        |key: &&VerifyingKey| header["alg"] == key.algorithm() && header.get("kid").is_none_or(|id| *id == key.id());
+    let mut fitting = keys.iter().filter(fits).peekable();
+    if fitting.peek().is_none() || header.get("crit").is_some() {
         return Err(JwtError::UnknownKey);
     }
-    if !key.verifies(message.as_bytes(), &part(signature)?) {
+    let signature = part(signature)?;
+    if !fitting.any(|key| key.verifies(message.as_bytes(), &signature)) {
         return Err(JwtError::BadSignature);
     }
     serde_json::from_slice(&part(claims)?).map_err(|_| JwtError::Malformed)
@@ -64,6 +68,7 @@ mod tests {
         let (key, _) = SigningKey::generate().expect("a key");
         let (other, _) = SigningKey::generate().expect("a key");
         let token = encode(&key, &json!({ "sub": "a" })).expect("a token");
+        let (key, other) = ([key.public().clone()], [other.public().clone()]);
         assert_eq!(decode::<Value>(&key, &token), Ok(json!({ "sub": "a" })));
         assert_eq!(decode::<Value>(&other, &token), Err(JwtError::UnknownKey));
 

@@ -1,6 +1,7 @@
 //! [`ServiceAccountTokens`]: issues tokens of service accounts and believes them while what they are bound to lives
 //! (upstream: pkg/serviceaccount/{claims,jwt,openidmetadata}.go).
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,6 +18,7 @@ use super::CREDENTIAL_ID;
 use super::jwt::{self, JwtError};
 use super::legacy::{self, LegacyClaims};
 use super::signing_key::{KeyError, SigningKey};
+use super::verifying_key::VerifyingKey;
 
 /// An object that is being deleted keeps its tokens this long, so that pods can end in peace
 /// (upstream: `invalidIfDeletedBefore`).
@@ -30,8 +32,28 @@ pub struct ServiceAccountTokens {
     former_issuers: Vec<String>,
     audiences: Vec<String>,
     key: SigningKey,
+    /// The key's own public part, and those of keys that sign elsewhere or signed once.
+    keys: Vec<VerifyingKey>,
+    settings: Settings,
     store: Arc<dyn Store>,
     signed: TtlCache<[u8; 32], Arc<Signed>>,
+}
+
+/// What is said and given beyond the keys.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// `--service-account-jwks-uri`: where others find the keys; nothing means below the issuer.
+    pub jwks_uri: Option<String>,
+    /// `--service-account-extend-token-expiration`.
+    pub extend_expiration: bool,
+    /// `--service-account-max-token-expiration`: longer tokens are cut to it.
+    pub max_expiration: Option<Duration>,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self { jwks_uri: None, extend_expiration: true, max_expiration: None }
+    }
 }
 
 /// What a token says whose signature was verified.
@@ -152,6 +174,8 @@ impl ServiceAccountTokens {
             audiences: vec![issuer.clone()],
             issuer,
             former_issuers: Vec::new(),
+            keys: vec![key.public().clone()],
+            settings: Settings::default(),
             key,
             store,
             signed: TtlCache::new(SIGNED),
@@ -168,6 +192,28 @@ impl ServiceAccountTokens {
             self.audiences = audiences;
         }
         self
+    }
+
+    /// Believes what these keys signed as well (`--service-account-key-file`).
+    #[must_use]
+    pub fn verifying(mut self, further: Vec<VerifyingKey>) -> Self {
+        for key in further {
+            if !self.keys.contains(&key) {
+                self.keys.push(key);
+            }
+        }
+        self
+    }
+
+    /// With these settings.
+    #[must_use]
+    pub fn with(mut self, settings: Settings) -> Self {
+        self.settings = settings;
+        self
+    }
+
+    pub(super) fn settings(&self) -> &Settings {
+        &self.settings
     }
 
     /// Every issuer whose tokens are believed; no identity provider may be one of them.
@@ -228,7 +274,7 @@ impl ServiceAccountTokens {
         if let Some(signed) = self.signed.get(&key) {
             return Ok(signed);
         }
-        let claims: Value = jwt::decode(&self.key, token)?;
+        let claims: Value = jwt::decode(&self.keys, token)?;
         let malformed = |_| TokenError::Jwt(JwtError::Malformed);
         let signed = Arc::new(if claims["iss"] == legacy::ISSUER {
             Signed::Legacy(serde_json::from_value(claims).map_err(|_| TokenError::NoAccount)?)
@@ -295,17 +341,19 @@ impl ServiceAccountTokens {
 
     /// The document at `/openid/v1/jwks`.
     pub fn jwks(&self) -> Value {
-        json!({ "keys": [self.key.jwk()] })
+        json!({ "keys": self.keys.iter().map(VerifyingKey::jwk).collect::<Vec<_>>() })
     }
 
     /// The document at `/.well-known/openid-configuration`.
     pub fn openid_configuration(&self) -> Value {
+        let here = format!("{}/openid/v1/jwks", self.issuer.trim_end_matches('/'));
+        let algorithms: BTreeSet<&str> = self.keys.iter().map(VerifyingKey::algorithm).collect();
         json!({
             "issuer": self.issuer,
-            "jwks_uri": format!("{}/openid/v1/jwks", self.issuer.trim_end_matches('/')),
+            "jwks_uri": self.settings.jwks_uri.as_ref().unwrap_or(&here),
             "response_types_supported": ["id_token"],
             "subject_types_supported": ["public"],
-            "id_token_signing_alg_values_supported": [self.key.algorithm()],
+            "id_token_signing_alg_values_supported": algorithms,
         })
     }
 

@@ -47,7 +47,10 @@ pub async fn create(
     let spec = request.0.get("spec").cloned().unwrap_or_else(|| json!({}));
     let spec: Spec = serde_json::from_value(spec)
         .map_err(|err| StatusError::bad_request(format!("the request's spec cannot be read: {err}")))?;
-    let seconds = check_seconds(spec.expiration_seconds.unwrap_or(DEFAULT_SECONDS), name)?;
+    let asked = check_seconds(spec.expiration_seconds.unwrap_or(DEFAULT_SECONDS), name)?;
+    let settings = tokens.settings();
+    let most = settings.max_expiration.map(|most| i64::try_from(most.as_secs()).unwrap_or(i64::MAX));
+    let seconds = asked.min(most.unwrap_or(asked));
     let audiences = spec.audiences.filter(|audiences| !audiences.is_empty());
     let audiences = audiences.unwrap_or_else(|| tokens.api_audiences().to_vec());
 
@@ -72,7 +75,11 @@ pub async fn create(
 
     let issued = now.as_second();
     let mut expires = issued + seconds;
-    if seconds == WARN_ONLY_SECONDS && private.pod.is_some() && audiences == tokens.api_audiences() {
+    if settings.extend_expiration
+        && seconds == WARN_ONLY_SECONDS
+        && private.pod.is_some()
+        && audiences == tokens.api_audiences()
+    {
         private.warnafter = Some(expires);
         expires = issued + EXTENDED_SECONDS;
     }

@@ -12,16 +12,16 @@ use apimachinery::field::{Error, Path};
 use apimachinery::validation;
 use authn::expression::Compiler;
 use serde::Deserialize;
-use serde_json::Value;
 
 use super::Member;
+use super::abac::{AbacError, PolicyList};
 use super::webhook::{FailurePolicy, WebhookAuthorizer};
 
 const VERSIONS: [&str; 3] =
     ["apiserver.config.k8s.io/v1", "apiserver.config.k8s.io/v1beta1", "apiserver.config.k8s.io/v1alpha1"];
 
-/// Upstream: `modes.AuthorizationModeChoices`, without ABAC.
-const TYPES: [&str; 5] = ["AlwaysAllow", "AlwaysDeny", "Webhook", "RBAC", "Node"];
+/// Upstream: `modes.AuthorizationModeChoices`.
+const TYPES: [&str; 6] = ["AlwaysAllow", "AlwaysDeny", "ABAC", "Webhook", "RBAC", "Node"];
 
 /// The longest a webhook may take.
 const MAX_TIMEOUT_NANOS: i64 = 30_000_000_000;
@@ -50,6 +50,9 @@ pub struct AuthorizerConfiguration {
     pub name: String,
     /// Where the webhook is.
     pub webhook: Option<WebhookConfiguration>,
+    /// Where ABAC's policies are: a flag alone says so.
+    #[serde(skip)]
+    pub policy_file: Option<PathBuf>,
 }
 
 /// A webhook.
@@ -119,6 +122,12 @@ pub struct MatchCondition {
 /// Why a configuration cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
+    /// ABAC has nothing to go by.
+    #[error("authorization-mode ABAC's authorization policy file not passed")]
+    NoPolicyFile,
+    /// The policies of ABAC cannot be used.
+    #[error(transparent)]
+    Abac(#[from] AbacError),
     /// It is no YAML, or has fields that nobody knows.
     #[error("parse the authorization configuration: {0}")]
     Parse(String),
@@ -140,7 +149,7 @@ impl AuthorizationConfiguration {
     pub fn parse(text: &str) -> Result<Self, ConfigError> {
         let parsed = apimachinery::codec::yaml::decode(text.as_bytes());
         let mut value = parsed.map_err(|cause| ConfigError::Parse(cause.to_string()))?.value;
-        drop_nulls(&mut value);
+        apimachinery::json::drop_nulls(&mut value);
         let config: Self = serde_json::from_value(value).map_err(|cause| ConfigError::Parse(cause.to_string()))?;
         if config.kind != "AuthorizationConfiguration" || !VERSIONS.contains(&config.api_version.as_str()) {
             let got = format!("no AuthorizationConfiguration but {} of {}", config.kind, config.api_version);
@@ -149,12 +158,13 @@ impl AuthorizationConfiguration {
         Ok(config)
     }
 
-    /// What `--authorization-mode` and the `--authorization-webhook-*` flags mean.
-    pub fn from_modes(modes: &[String], webhook: Option<WebhookConfiguration>) -> Self {
+    /// What `--authorization-mode`, `--authorization-policy-file` and the `--authorization-webhook-*` flags mean.
+    pub fn from_modes(modes: &[String], webhook: Option<WebhookConfiguration>, policy_file: Option<&FilePath>) -> Self {
         let authorizer = |mode: &String| AuthorizerConfiguration {
             kind: mode.clone(),
             name: if mode == "Webhook" { "default".into() } else { mode.to_lowercase() },
             webhook: webhook.clone().filter(|_| mode == "Webhook"),
+            policy_file: policy_file.map(FilePath::to_owned).filter(|_| mode == "ABAC"),
         };
         Self { authorizers: modes.iter().map(authorizer).collect(), ..Self::default() }
     }
@@ -224,6 +234,10 @@ impl AuthorizerConfiguration {
             ("Node", _) => return Ok(Member::Node),
             ("RBAC", _) => return Ok(Member::Rbac),
             ("AlwaysAllow", _) => return Ok(Member::AlwaysAllow),
+            ("ABAC", _) => {
+                let path = self.policy_file.as_deref().ok_or(ConfigError::NoPolicyFile)?;
+                return Ok(Member::Abac(Arc::new(PolicyList::load(path)?)));
+            }
             ("Webhook", Some(webhook)) => webhook,
             _ => return Ok(Member::AlwaysDeny),
         };
@@ -318,18 +332,6 @@ impl ConnectionInfo {
     }
 }
 
-/// `null` is the same as nothing.
-fn drop_nulls(value: &mut Value) {
-    match value {
-        Value::Object(fields) => {
-            fields.retain(|_, value| !value.is_null());
-            fields.values_mut().for_each(drop_nulls);
-        }
-        Value::Array(items) => items.iter_mut().for_each(drop_nulls),
-        _ => {}
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -362,10 +364,11 @@ mod tests {
     #[test]
     fn modes_are_authorizers() {
         let modes = ["Node".to_owned(), "RBAC".to_owned(), "AlwaysDeny".to_owned()];
-        let members = AuthorizationConfiguration::from_modes(&modes, None).build(&authn::expression::NoExpressions);
+        let members =
+            AuthorizationConfiguration::from_modes(&modes, None, None).build(&authn::expression::NoExpressions);
         assert!(matches!(members.expect("built").as_slice(), [Member::Node, Member::Rbac, Member::AlwaysDeny]));
         assert!(
-            AuthorizationConfiguration::from_modes(&["ABAC".to_owned()], None)
+            AuthorizationConfiguration::from_modes(&["ABAC".to_owned()], None, None)
                 .build(&authn::expression::NoExpressions)
                 .is_err()
         );

@@ -51,33 +51,46 @@ pub struct WebhookAuthorizer {
     cache: TtlCache<[u8; 32], Verdict>,
 }
 
+/// What nobody has asked lately.
+struct Question {
+    spec: Value,
+    /// The length of its text.
+    length: usize,
+    key: [u8; 32],
+}
+
 impl WebhookAuthorizer {
     /// Asks through `client`.
     pub fn new(client: Client, settings: Settings) -> Self {
         Self { client, settings, cache: TtlCache::new(CACHED) }
     }
 
-    /// What was answered to the same question before; no opinion without it.
-    pub fn known(&self, request: &Attributes<'_>) -> Verdict {
-        let spec = spec_of(request);
-        self.cache.get(&key_of(&spec.to_string())).unwrap_or_else(|| no_opinion(""))
+    /// What need not be asked: the answer to the same question before, and what is none of the server's concern.
+    pub fn known(&self, request: &Attributes<'_>) -> Option<Verdict> {
+        self.look_up(request).ok()
     }
 
-    /// The server's judgement.
-    pub async fn judge(&self, request: &Attributes<'_>) -> Verdict {
+    /// The verdict, or the question that must be put.
+    fn look_up(&self, request: &Attributes<'_>) -> Result<Verdict, Question> {
         let spec = spec_of(request);
         if !self.settings.conditions.is_empty() {
             match self.concerns(&spec) {
                 Ok(true) => {}
-                Ok(false) => return no_opinion(""),
-                Err(cause) => return self.failed(&cause),
+                Ok(false) => return Ok(no_opinion("")),
+                Err(cause) => return Ok(self.failed(&cause)),
             }
         }
         let text = spec.to_string();
         let key = key_of(&text);
-        if let Some(verdict) = self.cache.get(&key) {
-            return verdict;
-        }
+        self.cache.get(&key).ok_or(Question { spec, length: text.len(), key })
+    }
+
+    /// The server's judgement.
+    pub async fn judge(&self, request: &Attributes<'_>) -> Verdict {
+        let Question { spec, length, key } = match self.look_up(request) {
+            Ok(verdict) => return verdict,
+            Err(question) => question,
+        };
         let review = json!({
             "apiVersion": format!("authorization.k8s.io/{}", self.settings.version), "kind": "SubjectAccessReview",
             "metadata": {}, "spec": spec_in(spec, &self.settings.version), "status": { "allowed": false },
@@ -95,7 +108,7 @@ impl WebhookAuthorizer {
             (false, true) => Verdict { decision: Decision::Deny(reason.to_owned()), reason: reason.to_owned() },
             (false, false) => no_opinion(reason),
         };
-        if text.len() <= MAX_CACHED_BYTES {
+        if length <= MAX_CACHED_BYTES {
             let allowed = verdict.decision == Decision::Allow;
             let ttl = if allowed { self.settings.authorized_ttl } else { self.settings.unauthorized_ttl };
             self.cache.put(key, verdict.clone(), ttl);

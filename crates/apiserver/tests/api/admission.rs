@@ -206,6 +206,41 @@ async fn exemptions_are_configured() {
 }
 
 #[tokio::test]
+async fn plugins_that_are_off_by_default() {
+    let selectors =
+        json!({"podNodeSelectorPluginConfig": {"clusterDefaultNodeSelector": "zone=a", "default": "zone=a,disk=ssd"}});
+    let tolerations = json!({
+        "apiVersion": "podtolerationrestriction.admission.k8s.io/v1alpha1", "kind": "Configuration",
+        "default": [{"key": "gpu", "operator": "Exists"}], "whitelist": [{"operator": "Exists", "effect": "NoSchedule"}, {"key": "gpu", "operator": "Exists"}],
+    });
+    let admission = admission::Config {
+        plugins: [("PodNodeSelector".to_owned(), selectors), ("PodTolerationRestriction".to_owned(), tolerations)]
+            .into(),
+        disable_admission_plugins: ["ServiceAccount", "DefaultTolerationSeconds"].map(str::to_owned).to_vec(),
+        enable_admission_plugins: ["LimitPodHardAntiAffinityTopology", "PodNodeSelector", "PodTolerationRestriction"]
+            .map(str::to_owned)
+            .to_vec(),
+    };
+    let config = Config { admission, ..Config::default() };
+    let cluster = Cluster::with(config, Arc::new(NobodyKnown), &Scope::root()).await;
+    let made = cluster.post(PODS, pod("a", json!({"nodeSelector": {"disk": "ssd"}}))).await;
+    assert_eq!(made.at("/spec/nodeSelector"), &json!({"disk": "ssd", "zone": "a"}), "{}", made.line());
+    assert_eq!(made.at("/spec/tolerations"), &json!([{"key": "gpu", "operator": "Exists"}]));
+    let refused = async |spec: Value| cluster.post(PODS, pod("b", spec)).await.line();
+    expect![[r#"403 Forbidden: pods "b" is forbidden: pod node label selector conflicts with its namespace node label selector"#]]
+        .assert_eq(&refused(json!({"nodeSelector": {"zone": "b"}})).await);
+    expect![[
+        r#"403 Forbidden: pods "b" is forbidden: pod node label selector labels conflict with its namespace whitelist"#
+    ]]
+    .assert_eq(&refused(json!({"nodeSelector": {"rack": "1"}})).await);
+    expect![[r#"403 Forbidden: pods "b" is forbidden: pod tolerations (possibly merged with namespace default tolerations) conflict with its cluster whitelist"#]]
+        .assert_eq(&refused(json!({"tolerations": [{"key": "x", "operator": "Exists", "effect": "NoExecute"}]})).await);
+    let term = json!({"topologyKey": "zone", "labelSelector": {}});
+    expect![[r#"403 Forbidden: pods "b" is forbidden: affinity.PodAntiAffinity.RequiredDuringScheduling has TopologyKey zone but only key kubernetes.io/hostname is allowed"#]]
+        .assert_eq(&refused(json!({"affinity": {"podAntiAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [term]}}})).await);
+}
+
+#[tokio::test]
 async fn classes_are_found_and_volumes_protected() {
     let cluster = cluster().await;
     let class = |name: &str, default: &str| {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use apimachinery::UserInfo;
 use apiserver::authenticator::{Authenticator, NobodyKnown};
-use apiserver::authorizer::{Attributes, Authorizer, Decision, PrivilegedGroup};
+use apiserver::authorizer::{Attributes, Authorizer, Decision, PrivilegedGroup, Verdict};
 use apiserver::handler::Handlers;
 use apiserver::{ApiServer, ApiService, Body, Canonical, Config, Deps};
 use component_base::Scope;
@@ -52,9 +52,9 @@ impl Answer {
 struct Members;
 
 impl Authorizer for Members {
-    fn authorize(&self, attributes: &Attributes<'_>) -> Decision {
+    fn at_once(&self, attributes: &Attributes<'_>) -> Option<Verdict> {
         let allowed = attributes.user.groups.iter().any(|group| group == "allowed");
-        if allowed { Decision::Allow } else { PrivilegedGroup.authorize(attributes) }
+        if allowed { Some(Decision::Allow.into()) } else { PrivilegedGroup.at_once(attributes) }
     }
 }
 

@@ -275,3 +275,51 @@ async fn mutations_complete_objects() {
         denied.line()
     );
 }
+
+#[tokio::test]
+async fn policies_are_type_checked_in_their_status() {
+    let cluster = Cluster::new().await;
+    let path = format!("{GROUP}/validatingadmissionpolicies/typed");
+    let mut events = cluster.watch(&format!("{GROUP}/validatingadmissionpolicies?watch=true")).await;
+    let constraints = json!({"resourceRules": [{"apiGroups": ["apps"], "apiVersions": ["v1"], "operations": ["*"], "resources": ["deployments"]}]});
+    let spec = json!({"matchConstraints": constraints, "validations": [{"expression": "object.spec.replicas > '1'"}]});
+    let made = must(policy(&cluster, "typed", spec).await).await;
+    assert_eq!(made.at("/metadata/generation"), 1);
+    let checked = loop {
+        let event = events.next().await.expect("an event");
+        if event["object"]["status"]["observedGeneration"] == 1 {
+            break event["object"].clone();
+        }
+    };
+    assert_eq!(
+        checked["status"]["typeChecking"]["expressionWarnings"],
+        json!([{
+            "fieldRef": "spec.validations[0].expression",
+            "warning": "apps/v1, Kind=Deployment: ERROR: <input>:1:22: found no matching overload for '_>_' applied to '(int, string)'\n | object.spec.replicas > '1'\n | .....................^\n",
+        }])
+    );
+    let mended = json!({"spec": {"validations": [{"expression": "object.spec.replicas > 1"}]}});
+    must(cluster.patch("merge", &path, mended).await).await;
+    let checked = loop {
+        let event = events.next().await.expect("an event");
+        if event["object"]["status"]["observedGeneration"] == 2 {
+            break event["object"].clone();
+        }
+    };
+    assert_eq!(checked["status"]["typeChecking"], json!({}));
+}
+
+#[tokio::test]
+async fn messages_do_not_ask_what_people_may() {
+    let cluster = Cluster::new().await;
+    let validation =
+        json!({"expression": "true", "messageExpression": "string(authorizer.path('/').check('get').allowed())"});
+    let refused =
+        policy(&cluster, "bad", json!({"matchConstraints": config_maps(), "validations": [validation]})).await;
+    assert!(refused.line().contains("undeclared reference to 'authorizer'"), "{}", refused.line());
+    let variables = json!([{"name": "in", "expression": "1"}]);
+    let spec =
+        json!({"matchConstraints": config_maps(), "variables": variables, "validations": [{"expression": "true"}]});
+    let refused = policy(&cluster, "bad", spec).await;
+    assert!(refused.line().contains("name is not a valid CEL identifier"), "{}", refused.line());
+}

@@ -109,6 +109,35 @@ async fn a_token_file_and_a_webhook_let_somebody_in() {
     assert!(status["message"].as_str().is_some_and(|text| text.ends_with(": because")), "{status}");
     assert_eq!(server.ask(Err("nobody"), "GET", &pods("shop"), Value::Null).await.0, 401);
 
+    // Policies ask the webhook as well.
+    let policies = "/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicies";
+    let rules =
+        json!([{ "apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["configmaps"] }]);
+    let may = |verb: &str, namespace: &str| {
+        format!("authorizer.group('').resource('pods').namespace('{namespace}').check('{verb}').allowed()")
+    };
+    let expression = format!("{} && !{}", may("delete", "shop"), may("delete", "home"));
+    let policy = json!({ "metadata": { "name": "ask" }, "spec": {
+        "matchConstraints": { "resourceRules": rules }, "validations": [{ "expression": expression }] } });
+    assert_eq!(server.ask(Ok(root()), "POST", policies, policy).await.0, 201);
+    let binding =
+        json!({ "metadata": { "name": "ask" }, "spec": { "policyName": "ask", "validationActions": ["Deny"] } });
+    assert_eq!(
+        server.ask(Ok(root()), "POST", &format!("{policies}/").replace("policies/", "policybindings"), binding).await.0,
+        201
+    );
+    assert_eq!(
+        server.ask(Ok(root()), "POST", "/api/v1/namespaces", json!({ "metadata": { "name": "shop" } })).await.0,
+        201
+    );
+    let before = asked.lock().len();
+    let maps = "/api/v1/namespaces/shop/configmaps";
+    let made = server.ask(Err("ann-token"), "POST", maps, json!({ "metadata": { "name": "a" } })).await;
+    assert_eq!(made.0, 201, "{}", made.1);
+    assert_eq!(asked.lock().len(), before + 3, "about the request, and what the policy asks");
+    let (code, status) = server.ask(Ok(root()), "POST", maps, json!({ "metadata": { "name": "b" } })).await;
+    assert_eq!(code, 422, "root may delete pods everywhere: {status}");
+
     let review = json!({ "spec": { "token": "ann-token" } });
     let path = "/apis/authentication.k8s.io/v1/tokenreviews";
     let (_, review) = server.ask(Ok(root()), "POST", path, review).await;

@@ -45,30 +45,35 @@ struct Provider {
     server: TestServer,
     published: Arc<Mutex<Vec<Value>>>,
     fetched: Arc<Mutex<Vec<String>>>,
+    answer: Arc<Mutex<Value>>,
     oidc: Oidc,
 }
 
 async fn provider(scope: &Scope, keys: &[&Key]) -> Provider {
     let published = Arc::new(Mutex::new(keys.iter().map(|key| key.jwk()).collect::<Vec<_>>()));
     let fetched = Arc::new(Mutex::new(Vec::new()));
-    let (own, log) = (published.clone(), fetched.clone());
+    let answer = Arc::new(Mutex::new(Value::Null));
+    let (own, log, own_answer) = (published.clone(), fetched.clone(), answer.clone());
     let server = TestServer::start(scope, move |url, seen| {
         log.lock().push(seen.path.clone());
         match seen.path.as_str() {
             "/.well-known/openid-configuration" => (200, json!({"issuer": url, "jwks_uri": format!("{url}/keys")})),
             "/keys" => (200, json!({"keys": *own.lock()})),
+            "/groups" if seen.headers.get("authorization").is_some_and(|value| value == "Bearer secret") => {
+                (200, own_answer.lock().clone())
+            }
             _ => (404, Value::Null),
         }
     })
     .await;
     let ca = serde_json::to_string(&server.ca_pem).expect("text");
     let text = format!(
-        "apiVersion: apiserver.config.k8s.io/v1\nkind: AuthenticationConfiguration\njwt:\n- issuer: {{url: '{}', audiences: [kube], certificateAuthority: {ca}}}\n  claimMappings: {{username: {{claim: sub, prefix: 'id:'}}}}\n",
+        "apiVersion: apiserver.config.k8s.io/v1\nkind: AuthenticationConfiguration\njwt:\n- issuer: {{url: '{}', audiences: [kube], certificateAuthority: {ca}}}\n  claimMappings: {{username: {{claim: sub, prefix: 'id:'}}, groups: {{claim: groups, prefix: ''}}}}\n",
         server.url
     );
     let config = AuthenticationConfiguration::parse(&text).expect("a file");
     let oidc = Oidc::new(&config.jwt[0], &NoExpressions).expect("a provider");
-    Provider { server, published, fetched, oidc }
+    Provider { server, published, fetched, answer, oidc }
 }
 
 impl Provider {
@@ -112,5 +117,32 @@ async fn new_keys_are_fetched_when_a_token_names_one() {
     provider.published.lock().push(second.jwk());
     assert_eq!(provider.ask(&first, |_| {}).await, Ok(Some("id:ann".into())));
     assert_eq!(provider.ask(&second, |_| {}).await, Ok(Some("id:ann".into())));
+    scope.cancel();
+}
+
+#[tokio::test]
+async fn groups_may_be_elsewhere() {
+    let scope = Scope::root();
+    let key = Key::new("one");
+    let provider = provider(&scope, &[&key]).await;
+    let url = provider.server.url.clone();
+    let now = component_base::now();
+    let claims = |source: &str| {
+        json!({
+            "iss": url, "aud": "kube", "sub": "ann", "exp": now.as_second() + 60,
+            "_claim_names": {"groups": source},
+            "_claim_sources": {"there": {"endpoint": format!("{url}/groups"), "access_token": "secret"}},
+        })
+    };
+    let signed = key.sign(&json!({"iss": url, "exp": now.as_second() + 60, "groups": ["a", "b"]}));
+    *provider.answer.lock() = signed.into();
+    let known = provider.oidc.authenticate(&key.sign(&claims("there")), &[], now).await.expect("believed");
+    assert_eq!(known.expect("somebody").user.groups, ["a", "b"]);
+    let error = provider.oidc.authenticate(&key.sign(&claims("nowhere")), &[], now).await.expect_err("refused");
+    assert_eq!(error.to_string(), "oidc: id token _claim_names contained a source nowhere missing in _claims_sources");
+    *provider.answer.lock() =
+        Key::new("one").sign(&json!({"iss": url, "exp": now.as_second() + 60, "groups": ["root"]})).into();
+    let error = provider.oidc.authenticate(&key.sign(&claims("there")), &[], now).await.expect_err("refused");
+    assert_eq!(error.to_string(), "oidc: verify distributed claim token: failed to verify id token signature");
     scope.cancel();
 }

@@ -78,9 +78,20 @@ async fn secrets_are_sealed_on_the_disk_alone_and_keys_can_change() {
     close(scope, store).await;
 
     let scope = Scope::root();
-    let (store, _) = open(directory.path(), &config(&[ONE]), &scope);
+    let (store, keyring) = open(directory.path(), &config(&[ONE]), &scope);
     assert_eq!(value(&store, secret).await, b"", "without its key it has no value, but it is there");
+    let metrics = component_base::metrics::Metrics::default();
+    keyring.metrics().register(&metrics);
+    let page = metrics.encode();
+    let failed = "apiserver_storage_transformation_operations_total{resource=\"secrets\",transformation_type=\"from_storage\",transformer_prefix=\"unknown\",status=\"Unknown\"}";
+    assert!(page.contains(failed), "{page}");
     let range = RangeRequest { prefix: "/registry/core/secrets/".into(), ..RangeRequest::default() };
     assert_eq!(store.range(&range).await.expect("read").entries.len(), 1);
+    let present = store.get(secret).await.expect("read").expect("there").modified;
+    let mut watch = store.watch("/registry/core/secrets/", store.revision()).await.expect("watched");
+    store.write(store::Write { key: secret.into(), expect: Expect::At(present), value: None }).await.expect("deleted");
+    let error = watch.next().await.expect("an event").expect_err("a value that nobody can read");
+    assert!(error.to_string().contains("unable to transform key"), "{error}");
+    assert!(watch.next().await.is_none(), "it has ended");
     close(scope, store).await;
 }

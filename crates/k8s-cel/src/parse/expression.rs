@@ -3,27 +3,7 @@
 use super::lexer::{self, Spanned, Token};
 use super::{Builder, Fault, MAX_DEPTH, Parsed, macros};
 use crate::ast::{Element, Entry, Expr, Id, Literal, Node, Select, Struct, StructField};
-
-/// Names that no variable may have (upstream: cel-go parser.go `reservedIds`).
-const RESERVED: [&str; 17] = [
-    "as",
-    "break",
-    "const",
-    "continue",
-    "else",
-    "for",
-    "function",
-    "if",
-    "import",
-    "let",
-    "loop",
-    "package",
-    "namespace",
-    "return",
-    "var",
-    "void",
-    "while",
-];
+use crate::escaping::RESERVED;
 
 const PRIMARY: &str = "{'[', '{', '(', '.', '-', '!', 'true', 'false', 'null', NUM_FLOAT, NUM_INT, NUM_UINT, STRING, \
                        BYTES, IDENTIFIER}";

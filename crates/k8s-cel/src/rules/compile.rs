@@ -21,7 +21,7 @@ pub(super) fn schema(schema: &Json, path: &Path) -> Result<Option<Node>, Vec<fie
     let mut compiler = Compiler { errors: Vec::new(), total: 0, expensive: Vec::new() };
     let scope = Scope { cardinality: Some(1), uncorrelatable: None, is_lenient: false };
     let decl = Decl::of_schema(schema, true);
-    let root = compiler.node(schema, schema, decl.as_ref(), path, &scope);
+    let root = compiler.node(&Place { validations: schema, schema, decl: decl.as_ref(), path, scope: &scope });
     compiler.judge_total(path);
     if compiler.errors.is_empty() { Ok(root) } else { Err(compiler.errors) }
 }
@@ -35,6 +35,16 @@ struct Scope {
     uncorrelatable: Option<Path>,
     /// Problems are kept for the evaluation.
     is_lenient: bool,
+}
+
+/// A place in the schema, and what stands above it.
+struct Place<'p> {
+    /// Says something about values of `schema`: a part of it, or of an `allOf` beside it.
+    validations: &'p Json,
+    schema: &'p Json,
+    decl: Option<&'p Arc<Decl>>,
+    path: &'p Path,
+    scope: &'p Scope,
 }
 
 struct Compiler {
@@ -52,16 +62,10 @@ fn limit(schema: &Json, keyword: &str) -> Option<u64> {
 }
 
 impl Compiler {
-    /// The rules of `validations`, which says something about values of `schema`.
-    fn node(
-        &mut self,
-        validations: &Json,
-        schema: &Json,
-        decl: Option<&Arc<Decl>>,
-        path: &Path,
-        scope: &Scope,
-    ) -> Option<Node> {
-        let rules = self.rules(validations, schema, decl, path, scope);
+    /// The rules of a place and of those below it.
+    fn node(&mut self, place: &Place<'_>) -> Option<Node> {
+        let Place { schema, decl, path, .. } = *place;
+        let rules = self.rules(place);
         let Some(decl) = decl else {
             if rules.is_some() {
                 let words = "internal error: failed to construct type information for x-kubernetes-validations rules: \
@@ -84,7 +88,7 @@ impl Compiler {
                 keys.into_iter().flatten().filter_map(Json::as_str).map(str::to_owned).collect()
             }),
         };
-        self.children(&mut node, validations, schema, path, scope);
+        self.children(&mut node, place);
         let has_some = !node.rules.is_empty()
             || !node.all_of.is_empty()
             || !node.properties.is_empty()
@@ -93,7 +97,8 @@ impl Compiler {
         has_some.then_some(node)
     }
 
-    fn children(&mut self, node: &mut Node, validations: &Json, schema: &Json, path: &Path, scope: &Scope) {
+    fn children(&mut self, node: &mut Node, place: &Place<'_>) {
+        let Place { validations, schema, path, scope, .. } = *place;
         let decl = node.decl.clone();
         let nested = |schema: Option<&Json>, limit: Option<u64>| {
             let factor = if schema.is_some() { limit } else { Some(1) };
@@ -108,7 +113,9 @@ impl Compiler {
                 None => Decl::of_schema(spine, is_embedded_resource(spine)),
             };
             let at = path.child("properties").key(name);
-            if let Some(found) = self.node(property, spine, below.as_ref(), &at, &nested(None, None)) {
+            let scope = nested(None, None);
+            let below = Place { validations: property, schema: spine, decl: below.as_ref(), path: &at, scope: &scope };
+            if let Some(found) = self.node(&below) {
                 node.properties.insert(name.clone(), found);
             }
         }
@@ -117,7 +124,8 @@ impl Compiler {
         {
             let scope = nested(Some(spine), limit(schema, "maxProperties"));
             let at = path.child("additionalProperties");
-            node.additional_properties = self.node(values, spine, decl.elements(), &at, &scope).map(Box::new);
+            let below = Place { validations: values, schema: spine, decl: decl.elements(), path: &at, scope: &scope };
+            node.additional_properties = self.node(&below).map(Box::new);
         }
         if let (Some(items), Some(spine)) = (validations.get("items"), schema.get("items"))
             && has_rules(items)
@@ -126,26 +134,23 @@ impl Compiler {
             if node.keys.is_none() {
                 scope.uncorrelatable = Some(path.clone());
             }
-            node.items = self.node(items, spine, decl.elements(), &path.child("items"), &scope).map(Box::new);
+            let at = path.child("items");
+            let below = Place { validations: items, schema: spine, decl: decl.elements(), path: &at, scope: &scope };
+            node.items = self.node(&below).map(Box::new);
         }
         for (index, part) in validations.get("allOf").and_then(Json::as_array).into_iter().flatten().enumerate() {
             if has_rules(part) {
                 let scope = Scope { is_lenient: true, ..scope.clone() };
                 let at = path.child("allOf").index(index);
-                node.all_of.extend(self.node(part, schema, Some(&decl), &at, &scope));
+                let below = Place { validations: part, schema, decl: Some(&decl), path: &at, scope: &scope };
+                node.all_of.extend(self.node(&below));
             }
         }
     }
 
     /// The rules of one place; nothing where it has none.
-    fn rules(
-        &mut self,
-        validations: &Json,
-        schema: &Json,
-        decl: Option<&Arc<Decl>>,
-        path: &Path,
-        scope: &Scope,
-    ) -> Option<Vec<Rule>> {
+    fn rules(&mut self, place: &Place<'_>) -> Option<Vec<Rule>> {
+        let Place { validations, schema, decl, path, scope } = *place;
         let written = validations.get("x-kubernetes-validations").and_then(Json::as_array)?;
         let mut is_sound = true;
         for (index, rule) in written.iter().enumerate() {

@@ -12,6 +12,18 @@ pub struct AccessArgs {
     /// Issuer of service account tokens; may be given several times: the first signs, all are believed
     #[arg(long, value_name = "URL", default_value = "https://kubernetes.default.svc.cluster.local")]
     pub service_account_issuer: Vec<String>,
+    /// PEM file with further public keys of service account tokens; may be given several times
+    #[arg(long, value_name = "FILE")]
+    pub service_account_key_file: Vec<PathBuf>,
+    /// Where others find the keys of service account tokens [default: below the issuer]
+    #[arg(long, value_name = "URL")]
+    pub service_account_jwks_uri: Option<String>,
+    /// Let the tokens that pods get live for a year, and warn of those that should have been renewed
+    #[arg(long, default_value_t = true, action = clap::ArgAction::Set, num_args = 0..=1, default_missing_value = "true")]
+    pub service_account_extend_token_expiration: bool,
+    /// Longest life of a token that is asked for; 0 for any
+    #[arg(long, default_value = "0s")]
+    pub service_account_max_token_expiration: GoDuration,
     /// Audiences of the API [default: the issuers]
     #[arg(long, value_delimiter = ',')]
     pub api_audiences: Vec<String>,
@@ -81,9 +93,12 @@ pub struct AccessArgs {
     /// How long its answers hold
     #[arg(long, default_value = "2m")]
     pub authentication_token_webhook_cache_ttl: GoDuration,
-    /// Who judges requests, in order: Node, RBAC, Webhook, AlwaysAllow, AlwaysDeny
+    /// Who judges requests, in order: Node, RBAC, ABAC, Webhook, AlwaysAllow, AlwaysDeny
     #[arg(long, value_delimiter = ',', default_value = "Node,RBAC")]
     pub authorization_mode: Vec<String>,
+    /// File with the policies of ABAC, one a line
+    #[arg(long, value_name = "FILE")]
+    pub authorization_policy_file: Option<PathBuf>,
     /// File with an AuthorizationConfiguration; followed while the server runs
     #[arg(long, value_name = "FILE")]
     pub authorization_config: Option<PathBuf>,
@@ -123,6 +138,18 @@ pub struct AuditArgs {
     /// How many days old files are kept; 0 for ever
     #[arg(long, default_value_t = 0)]
     pub audit_log_maxage: u64,
+    /// Compress files that are put aside
+    #[arg(long, default_value_t = false, action = clap::ArgAction::Set, num_args = 0..=1, default_missing_value = "true")]
+    pub audit_log_compress: bool,
+    /// Cut events that are too large for the log
+    #[arg(long, default_value_t = false, action = clap::ArgAction::Set, num_args = 0..=1, default_missing_value = "true")]
+    pub audit_log_truncate_enabled: bool,
+    /// Largest batch for the log, in bytes
+    #[arg(long, default_value_t = 10 * 1024 * 1024)]
+    pub audit_log_truncate_max_batch_size: usize,
+    /// Largest event for the log, in bytes
+    #[arg(long, default_value_t = 100 * 1024)]
+    pub audit_log_truncate_max_event_size: usize,
     /// Kubeconfig file of a server that events are sent to
     #[arg(long, value_name = "FILE")]
     pub audit_webhook_config_file: Option<PathBuf>,
@@ -138,6 +165,15 @@ pub struct AuditArgs {
     /// Batches a second
     #[arg(long, default_value_t = 10.0)]
     pub audit_webhook_batch_throttle_qps: f64,
+    /// Cut events that are too large for the webhook
+    #[arg(long, default_value_t = false, action = clap::ArgAction::Set, num_args = 0..=1, default_missing_value = "true")]
+    pub audit_webhook_truncate_enabled: bool,
+    /// Largest batch for the webhook, in bytes
+    #[arg(long, default_value_t = 10 * 1024 * 1024)]
+    pub audit_webhook_truncate_max_batch_size: usize,
+    /// Largest event for the webhook, in bytes
+    #[arg(long, default_value_t = 100 * 1024)]
+    pub audit_webhook_truncate_max_event_size: usize,
 }
 
 /// Encryption at rest.

@@ -7,11 +7,14 @@ use std::time::Duration;
 use anyhow::Context;
 use apimachinery::duration::GoDuration;
 use apiserver::access::Options;
+use apiserver::authentication::TokenSettings;
 use audit::file::{FileConfig, FileSink};
+use audit::truncate::{TruncateConfig, Truncating};
 use audit::webhook_sink::{BatchConfig, WebhookSink};
-use audit::{Audit, Policy, Sink};
+use audit::{Audit, AuditMetrics, Policy, Sink};
 use authn::config::OidcFlags;
 use authn::request_header::RequestHeaderConfig;
+use component_base::metrics::Metrics;
 use component_base::{FileWatch, Scope};
 use encryption::{EncryptedStore, EncryptionConfiguration, Keyring, Opening};
 use store::{Embedded, Finish, Store};
@@ -49,6 +52,12 @@ pub fn options(settings: &Settings) -> anyhow::Result<Options> {
         }),
         client_ca_pem: settings.pki.ca_pem()?,
         service_account_issuers: args.service_account_issuer,
+        service_account_key_files: args.service_account_key_file,
+        service_account_tokens: TokenSettings {
+            jwks_uri: args.service_account_jwks_uri,
+            extend_expiration: args.service_account_extend_token_expiration,
+            max_expiration: Some(span(args.service_account_max_token_expiration)).filter(|most| !most.is_zero()),
+        },
         api_audiences: args.api_audiences,
         anonymous_auth: args.anonymous_auth,
         token_auth_file: args.token_auth_file,
@@ -59,6 +68,7 @@ pub fn options(settings: &Settings) -> anyhow::Result<Options> {
         authentication_token_webhook_version: args.authentication_token_webhook_version,
         authentication_token_webhook_cache_ttl: span(args.authentication_token_webhook_cache_ttl),
         authorization_mode: args.authorization_mode,
+        authorization_policy_file: args.authorization_policy_file,
         authorization_config: args.authorization_config,
         authorization_webhook_config_file: args.authorization_webhook_config_file,
         authorization_webhook_version: args.authorization_webhook_version,
@@ -77,27 +87,52 @@ pub fn audit(args: &AuditArgs, scope: &Scope) -> anyhow::Result<Option<Arc<Audit
     let Some(policy) = &args.audit_policy_file else { return Ok(None) };
     let policy = Policy::load(policy).context("--audit-policy-file")?;
     let mut sinks: Vec<Box<dyn Sink>> = Vec::new();
+    let metrics = AuditMetrics::default();
     if let Some(path) = &args.audit_log_path {
         let config = FileConfig {
             path: path.clone(),
             max_size_mb: args.audit_log_maxsize,
             max_backups: args.audit_log_maxbackup,
             max_age_days: args.audit_log_maxage,
+            compress: args.audit_log_compress,
         };
-        sinks.push(Box::new(FileSink::open(config).with_context(|| format!("open {}", path.display()))?));
+        let sink = FileSink::open(config, &metrics, scope).with_context(|| format!("open {}", path.display()))?;
+        let limits = (args.audit_log_truncate_max_batch_size, args.audit_log_truncate_max_event_size);
+        let truncate = truncate(args.audit_log_truncate_enabled, limits, "log")?;
+        sinks.push(cut(Box::new(sink), truncate, &metrics));
     }
     if let Some(path) = &args.audit_webhook_config_file {
         let client = Client::new(&Endpoint::load(path)?).context("--audit-webhook-config-file")?;
+        let limits = (args.audit_webhook_truncate_max_batch_size, args.audit_webhook_truncate_max_event_size);
+        let truncate = truncate(args.audit_webhook_truncate_enabled, limits, "webhook")?;
         let config = BatchConfig {
+            max_batch_bytes: truncate.map(|limits| limits.max_batch_size),
             buffer_size: args.audit_webhook_batch_buffer_size,
             max_batch_size: args.audit_webhook_batch_max_size,
             max_batch_wait: span(args.audit_webhook_batch_max_wait),
             min_interval: Duration::try_from_secs_f64(args.audit_webhook_batch_throttle_qps.recip())
                 .unwrap_or_default(),
         };
-        sinks.push(Box::new(WebhookSink::start(client, config, scope)));
+        sinks.push(cut(Box::new(WebhookSink::start(client, config, &metrics, scope)), truncate, &metrics));
     }
-    Ok(Some(Audit::new(policy, sinks)))
+    Ok(Some(Audit::counting(policy, sinks, metrics)))
+}
+
+/// How large batches and events may be (upstream: `AuditTruncateOptions.Validate`).
+fn truncate(enabled: bool, limits: (usize, usize), plugin: &str) -> anyhow::Result<Option<TruncateConfig>> {
+    let (max_batch_size, max_event_size) = limits;
+    anyhow::ensure!(
+        !enabled || (max_event_size > 0 && max_batch_size >= max_event_size),
+        "invalid audit {plugin} truncate: max event size must be positive and no larger than max batch size"
+    );
+    Ok(enabled.then_some(TruncateConfig { max_batch_size, max_event_size }))
+}
+
+fn cut(sink: Box<dyn Sink>, limits: Option<TruncateConfig>, metrics: &AuditMetrics) -> Box<dyn Sink> {
+    match limits {
+        Some(limits) => Box::new(Truncating::new(sink, limits, metrics.clone())),
+        None => sink,
+    }
 }
 
 /// Opens the database, whose values are sealed where the configuration says so.
@@ -114,6 +149,7 @@ pub fn open_store(
     };
     let text = std::fs::read_to_string(path).with_context(|| format!("read {}", path.display()))?;
     let keyring = Arc::new(Keyring::new(&EncryptionConfiguration::parse(&text)?)?);
+    keyring.metrics().register(Metrics::global());
     let options = store::Options { finish: Arc::new(Opening::new(finish, keyring.clone())), ..options };
     let store = Embedded::open(directory, options, scope)?;
     if args.encryption_provider_config_automatic_reload {
@@ -131,6 +167,7 @@ async fn follow(mut watch: FileWatch, keyring: Arc<Keyring>) {
         };
         let taken =
             EncryptionConfiguration::parse(&String::from_utf8_lossy(&text)).and_then(|config| keyring.replace(&config));
+        keyring.metrics().reloaded(taken.is_ok());
         match taken {
             Ok(()) => tracing::info!("the encryption configuration was reloaded"),
             Err(err) => tracing::error!(%err, "the encryption configuration was not reloaded: the former one stays"),

@@ -4,14 +4,14 @@ use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
 
-use apimachinery::{Object, UserInfo, fields, labels};
-use k8s_cel::{Authorizer, Check, EvalError, Fields, Map, Meter, Question, Value, Variables, Verdict};
+use apimachinery::{Object, UserInfo};
+use k8s_cel::{Check, EvalError, Fields, Map, Meter, Question, Value, Variables};
 use serde_json::{Value as Json, json};
 
 use super::expression::Expression;
+use super::questions::Questions;
 use crate::admission::matching::{Matched, kind_of};
 use crate::admission::{Operation, Request};
-use crate::authorizer::{Attributes, Decision, Selectors};
 
 /// See the module.
 pub(super) struct Input<'r> {
@@ -20,7 +20,7 @@ pub(super) struct Input<'r> {
     request: Json,
     namespace: Option<Json>,
     params: Option<&'r Object>,
-    asker: Asker<'r>,
+    questions: &'r Questions<'r>,
     resource: Question,
 }
 
@@ -31,6 +31,7 @@ impl<'r> Input<'r> {
         matched: &Matched,
         namespace: Option<&Object>,
         params: Option<&'r Object>,
+        questions: &'r Questions<'r>,
     ) -> Self {
         let convert = |object: &Option<Object>| object.as_ref().map(|object| matched.convert(request, object));
         Self {
@@ -39,7 +40,7 @@ impl<'r> Input<'r> {
             request: describe(request, matched),
             namespace: namespace.map(exposed),
             params,
-            asker: Asker { cx: request.cx },
+            questions,
             resource: Question {
                 group: request.row.gvk.group.clone(),
                 resource: request.row.plural.clone(),
@@ -64,8 +65,8 @@ impl<'r> Input<'r> {
             .with("request", Value::json(&self.request))
             .with("namespaceObject", self.namespace.as_ref().map_or(Value::Null, Value::json))
             .with("params", object_value(self.params))
-            .with("authorizer", Check::by(&self.asker))
-            .with("authorizer.requestResource", Check::of_resource(&self.asker, self.resource.clone()))
+            .with("authorizer", Check::by(self.questions))
+            .with("authorizer.requestResource", Check::of_resource(self.questions, self.resource.clone()))
     }
 
     /// The same, with the policy's own variables.
@@ -130,50 +131,9 @@ fn exposed(namespace: &Object) -> Json {
     json!({ "metadata": metadata, "spec": namespace.0.get("spec"), "status": namespace.0.get("status") })
 }
 
-/// Asks the server's authorizer on behalf of an expression.
-struct Asker<'r> {
-    cx: &'r crate::registry::Cx,
-}
-
-impl std::fmt::Debug for Asker<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Asker").field("user", &self.cx.user.username).finish_non_exhaustive()
-    }
-}
-
-impl Authorizer for Asker<'_> {
-    fn judge(&self, question: &Question) -> Verdict {
-        let account = question.service_account.as_ref().map(|(namespace, name)| {
-            let groups = ["system:serviceaccounts".to_owned(), format!("system:serviceaccounts:{namespace}")];
-            UserInfo::new(format!("system:serviceaccount:{namespace}:{name}"), groups)
-        });
-        let selectors =
-            (!question.field_selector.is_empty() || !question.label_selector.is_empty()).then(|| Selectors {
-                fields: fields::Selector::parse(&question.field_selector).unwrap_or_default(),
-                labels: labels::Selector::parse(&question.label_selector).unwrap_or_default(),
-            });
-        let attributes = Attributes {
-            user: account.as_ref().unwrap_or(&self.cx.user),
-            verb: &question.verb,
-            group: &question.group,
-            version: "*",
-            resource: &question.resource,
-            subresource: &question.subresource,
-            namespace: &question.namespace,
-            name: &question.name,
-            is_resource: question.path.is_none(),
-            path: question.path.as_deref().unwrap_or_default(),
-            selectors: selectors.as_ref(),
-        };
-        match self.cx.server.authorizer.authorize(&attributes) {
-            Decision::Allow => Verdict { allowed: true, ..Verdict::default() },
-            Decision::Deny(reason) | Decision::NoOpinion(reason) => Verdict { reason, ..Verdict::default() },
-        }
-    }
-}
-
-/// Variables of a policy that are evaluated within one another, all together, may nest so deep: the stack is finite.
-const MAX_HEIGHT: u16 = 120;
+/// Variables of a policy that are evaluated within one another, all together, may nest so deep: each gets the stack it
+/// needs, and all of it is there at once.
+const MAX_HEIGHT: u16 = 2_000;
 
 /// The policy's own variables: each is evaluated when it is first named.
 struct Composition<'a> {

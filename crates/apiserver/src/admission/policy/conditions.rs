@@ -8,6 +8,7 @@ use super::activation::Input;
 use super::definition::{items, text};
 use super::environment;
 use super::expression::{Expression, Failure};
+use super::questions::Questions;
 use crate::admission::Request;
 use crate::admission::matching::Matched;
 
@@ -59,12 +60,13 @@ impl MatchConditions {
     }
 
     /// Judges a request that a webhook's rules matched.
-    pub fn judge(&self, request: &Request<'_>, matched: &Matched) -> Judgement {
+    pub async fn judge(&self, request: &Request<'_>, matched: &Matched) -> Judgement {
         if self.is_empty() {
             return Judgement::Matches;
         }
-        let input = Input::of(request, matched, None, None);
-        self.evaluate(&input.variables())
+        let questions = Questions::of(request.cx);
+        let evaluate = || self.evaluate(&Input::of(request, matched, None, None, &questions).variables());
+        questions.settle(evaluate).await
     }
 
     pub(super) fn evaluate<'a>(&'a self, variables: &Variables<'a>) -> Judgement {

@@ -117,7 +117,7 @@ impl Definition {
 }
 
 /// The policy's variables, each of which may name those before it, and what all other expressions may name.
-fn compile_variables(base: &Environment, spec: &Value) -> (Vec<(String, Expression)>, Environment) {
+pub(super) fn compile_variables(base: &Environment, spec: &Value) -> (Vec<(String, Expression)>, Environment) {
     let mut types: Vec<(&str, Type)> = Vec::new();
     let mut variables = Vec::new();
     let mut environment = environment::with_variables(base, &types);
@@ -134,11 +134,13 @@ fn compile_variables(base: &Environment, spec: &Value) -> (Vec<(String, Expressi
 impl Validation {
     fn read(environment: &Environment, value: &Value) -> Self {
         let message = text(value, "messageExpression");
+        // What is said to people must not depend on what they may do.
+        let of_messages = || environment.clone().without("authorizer").without("authorizer.requestResource");
         Self {
             expression: Expression::compile(environment, text(value, "expression"), &[Type::Bool]),
             message: text(value, "message").trim().to_owned(),
             message_expression: (!message.is_empty())
-                .then(|| Expression::compile(environment, message, &[Type::String])),
+                .then(|| Expression::compile(&of_messages(), message, &[Type::String])),
             reason: text(value, "reason").to_owned(),
         }
     }

@@ -35,6 +35,16 @@ pub(super) fn annotate(request: &Request<'_>, key: &str, value: &str) {
     request.annotate(key, value);
 }
 
+/// Variables whose names no expression could write.
+fn misnamed(policy: &serde_json::Value) -> Vec<field::Error> {
+    let spec = policy.get("spec").unwrap_or(&serde_json::Value::Null);
+    let path = Path::new("spec").child("variables");
+    let named = items(spec, "variables").map(|variable| text(variable, "name")).enumerate();
+    let wrong = named.filter(|(_, name)| !k8s_cel::escaping::is_identifier(name));
+    let words = "name is not a valid CEL identifier";
+    wrong.map(|(index, name)| field::Error::invalid(&path.index(index).child("name"), name, words)).collect()
+}
+
 /// Judges what is written into the configuration of admission: expressions must compile.
 pub(super) fn written(request: &Request<'_>) -> Result<(), StatusError> {
     let writes = matches!(request.operation, Operation::Create | Operation::Update) && request.subresource.is_empty();
@@ -44,6 +54,7 @@ pub(super) fn written(request: &Request<'_>) -> Result<(), StatusError> {
     let mut errors = Vec::new();
     match kind {
         "ValidatingAdmissionPolicy" | "MutatingAdmissionPolicy" => {
+            errors.extend(misnamed(&value));
             let definition = Definition::read(object.name(), &value);
             for (place, expression) in definition.problems() {
                 let path = Path::new("spec").child(&place);

@@ -14,6 +14,7 @@ use super::binding::Binding;
 use super::conditions::Judgement;
 use super::definition::{Definition, Mutation};
 use super::metrics::{Checks, PolicyMetrics};
+use super::questions::Questions;
 use super::{Hook, Policies, judge, params};
 use crate::admission::matching::{self, Matched};
 use crate::admission::{Plugin, Request};
@@ -61,7 +62,7 @@ impl Plugin for MutatingAdmissionPolicy {
         }
         if !invocations.is_empty() {
             let namespace = judge::namespace_of(request).await?;
-            self.run(request, &invocations, namespace.as_ref(), &mut errors);
+            self.run(request, &invocations, namespace.as_ref(), &mut errors).await;
         }
         refuse(request, &errors)
     }
@@ -124,7 +125,7 @@ async fn collect<'h>(
 impl MutatingAdmissionPolicy {
     /// Applies the policies in order. One that changes the object asks for the second round of all mutating plugins,
     /// in which only those run that want to (upstream: policy/mutating/reinvocationcontext.go).
-    fn run(
+    async fn run(
         &self,
         request: &mut Request<'_>,
         invocations: &[Invocation<'_>],
@@ -133,14 +134,14 @@ impl MutatingAdmissionPolicy {
     ) {
         let again = request.reinvocation.is_again();
         for invocation in invocations.iter().filter(|invocation| !again || invocation.definition.reinvokes) {
-            if self.invoke(request, invocation, namespace, errors) {
+            if self.invoke(request, invocation, namespace, errors).await {
                 request.reinvocation.ask();
             }
         }
     }
 
     /// Applies the mutations of one policy; answers whether the object changed.
-    fn invoke(
+    async fn invoke(
         &self,
         request: &mut Request<'_>,
         invocation: &Invocation<'_>,
@@ -155,10 +156,13 @@ impl MutatingAdmissionPolicy {
                 errors.push(Failed { policy: definition.name.clone(), binding, message });
             }
         };
-        let judgement = {
-            let input = Input::of(request, matched, namespace, param.as_ref());
+        let cx = request.cx;
+        let questions = Questions::of(cx);
+        let judge = || {
+            let input = Input::of(request, matched, namespace, param.as_ref(), &questions);
             definition.conditions.evaluate(&input.variables())
         };
+        let judgement = questions.settle(judge).await;
         match judgement {
             Judgement::Matches => {}
             Judgement::Excluded(_) => return false,
@@ -169,10 +173,11 @@ impl MutatingAdmissionPolicy {
         }
         for mutation in &definition.mutations {
             let began = component_base::now();
-            let result = {
-                let input = Input::of(request, matched, namespace, param.as_ref());
+            let mutate = || {
+                let input = Input::of(request, matched, namespace, param.as_ref(), &questions);
                 mutate(request, invocation, mutation, &input)
             };
+            let result = questions.settle(mutate).await;
             let took = Duration::try_from(component_base::now().duration_since(began)).unwrap_or_default();
             let action = if result.is_ok() { "allow" } else { "deny" };
             self.metrics.observe(Checks::Mutating, &definition.name, &binding.name, result.is_err(), action, took);

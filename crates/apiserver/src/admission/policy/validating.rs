@@ -14,6 +14,7 @@ use super::conditions::Judgement;
 use super::definition::{Definition, Validation};
 use super::expression::Failure;
 use super::metrics::{Checks, PolicyMetrics};
+use super::questions::Questions;
 use super::{Hook, Policies, judge, params};
 use crate::admission::matching;
 use crate::admission::{Plugin, Request};
@@ -21,6 +22,9 @@ use crate::authorization::follow::Follower;
 
 /// The longest message an expression may make (upstream: `MaxEvaluatedMessageExpressionSizeBytes`).
 const MESSAGE_LIMIT: usize = 5 * 1024;
+
+/// The longest audit annotation (upstream: `maxAuditAnnotationValueLength`).
+const NOTE_LIMIT: usize = 10 * 1024;
 
 /// See the module.
 pub(super) struct ValidatingAdmissionPolicy {
@@ -36,6 +40,14 @@ struct Denial {
     /// Whether the policy itself failed.
     failed: bool,
     took: Duration,
+}
+
+/// What a policy says of a request.
+struct Findings {
+    /// By the place of the validation.
+    denials: Vec<(usize, Denial)>,
+    /// Audit annotations, or why there is none.
+    notes: Vec<Result<(String, String), String>>,
 }
 
 impl Denial {
@@ -104,8 +116,12 @@ impl ValidatingAdmissionPolicy {
             };
             let namespace = judge::namespace_of(request).await?;
             for param in &params {
-                let input = Input::of(request, &matched, namespace.as_ref(), param.as_ref());
-                self.enforce(request, definition, binding, &input, denied);
+                let questions = Questions::of(request.cx);
+                let findings = questions.settle(|| {
+                    let input = Input::of(request, &matched, namespace.as_ref(), param.as_ref(), &questions);
+                    Findings { denials: evaluate(definition, &input), notes: notes(definition, &input) }
+                });
+                self.enforce(request, definition, binding, findings.await, denied);
             }
         }
         Ok(())
@@ -117,11 +133,11 @@ impl ValidatingAdmissionPolicy {
         request: &Request<'_>,
         definition: &Definition,
         binding: &Binding,
-        input: &Input<'_>,
+        findings: Findings,
         denied: &mut Vec<StatusError>,
     ) {
         let (policy, by) = (&definition.name, &binding.name);
-        for (index, denial) in evaluate(definition, input) {
+        for (index, denial) in findings.denials {
             let observe = |action| {
                 self.metrics.observe(Checks::Validating, policy, by, denial.failed, action, denial.took);
             };
@@ -154,11 +170,13 @@ impl ValidatingAdmissionPolicy {
                 }
             }
         }
-        for (key, value) in &definition.annotations {
-            if let Err(words) = annotate(request, definition, key, value, input)
-                && definition.fails
-            {
-                denied.push(refusal(request, definition, Some(binding), &Denial::failed(words)));
+        for note in findings.notes {
+            match note {
+                Ok((key, text)) => judge::annotate(request, &format!("{policy}/{key}"), &text),
+                Err(words) if definition.fails => {
+                    denied.push(refusal(request, definition, Some(binding), &Denial::failed(words)));
+                }
+                Err(_) => {}
             }
         }
     }
@@ -219,30 +237,28 @@ fn message(validation: &Validation, made: Option<&CelValue<'_>>) -> String {
     }
 }
 
-/// Notes what an audit annotation of the policy says.
-fn annotate(
-    request: &Request<'_>,
-    definition: &Definition,
-    key: &str,
-    value: &super::Expression,
-    input: &Input<'_>,
-) -> Result<(), String> {
+/// What the audit annotations of the policy say (upstream: `AuditAnnotationCondition`).
+fn notes(definition: &Definition, input: &Input<'_>) -> Vec<Result<(String, String), String>> {
     let variables = input.with_composed(&definition.variables);
-    match value.evaluate(&variables, &mut Budget::new()).map_err(|failure| failure.to_string())? {
-        CelValue::String(text) => {
-            let text = text.trim();
-            if !text.is_empty() {
-                let end = text.char_indices().map(|(at, _)| at).find(|at| *at >= 10 * 1024).unwrap_or(text.len());
-                judge::annotate(request, &format!("{}/{key}", definition.name), &text[..end]);
+    let mut notes = Vec::new();
+    for (key, value) in &definition.annotations {
+        match value.evaluate(&variables, &mut Budget::new()) {
+            Ok(CelValue::String(text)) => {
+                let text = text.trim();
+                let end = text.char_indices().map(|(at, _)| at).find(|at| *at >= NOTE_LIMIT).unwrap_or(text.len());
+                if !text.is_empty() {
+                    notes.push(Ok((key.clone(), text[..end].to_owned())));
+                }
             }
-            Ok(())
+            Ok(CelValue::Null) => {}
+            Ok(_) => notes.push(Err(format!(
+                "valueExpression '{}' resulted in unsupported return type. Return type must be either string or null.",
+                value.source()
+            ))),
+            Err(failure) => notes.push(Err(failure.to_string())),
         }
-        CelValue::Null => Ok(()),
-        _ => Err(format!(
-            "valueExpression '{}' resulted in unsupported return type. Return type must be either string or null.",
-            value.source()
-        )),
     }
+    notes
 }
 
 /// The answer to a denied request.

@@ -12,7 +12,7 @@ use crate::admission::policy::conditions::Judgement;
 pub(super) async fn matched(hook: &Hook, request: &Request<'_>) -> Result<Option<View>, StatusError> {
     let criteria = hook.criteria.as_ref().map_err(StatusError::internal)?;
     let Some(matched) = criteria.matches(request).await? else { return Ok(None) };
-    match hook.conditions.judge(request, &matched) {
+    match hook.conditions.judge(request, &matched).await {
         Judgement::Matches => Ok(Some(View::new(request, &matched.row))),
         Judgement::Excluded(_) => Ok(None),
         Judgement::Failed(cause) => Err(request.forbidden(cause)),

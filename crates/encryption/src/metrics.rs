@@ -1,0 +1,127 @@
+//! What sealing and opening came to, under upstream's names
+//! (upstream: apiserver/pkg/storage/value/metrics.go, server/options/encryptionconfig/metrics).
+
+use component_base::metrics::{Counter, Family, Gauge, Histogram, Metrics};
+use jiff::Timestamp;
+use prometheus_client::encoding::EncodeLabelSet;
+
+use crate::provider::SealError;
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct Operation {
+    resource: String,
+    transformation_type: &'static str,
+    transformer_prefix: String,
+    status: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct Duration {
+    resource: String,
+    transformation_type: &'static str,
+    transformer_prefix: String,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct Reload {
+    status: &'static str,
+}
+
+fn buckets() -> Histogram {
+    Histogram::new(prometheus_client::metrics::histogram::exponential_buckets(5e-6, 2.0, 25))
+}
+
+/// Which way a value went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Way {
+    FromStorage,
+    ToStorage,
+}
+
+/// Counters; made before there is a page to show them on.
+#[derive(Clone, Debug)]
+pub struct EncryptionMetrics {
+    operations: Family<Operation, Counter>,
+    seconds: Family<Duration, Histogram, fn() -> Histogram>,
+    reloads: Family<Reload, Counter>,
+    reloaded_at: Family<Reload, Gauge>,
+}
+
+impl Default for EncryptionMetrics {
+    fn default() -> Self {
+        Self {
+            operations: Family::default(),
+            seconds: Family::new_with_constructor(buckets),
+            reloads: Family::default(),
+            reloaded_at: Family::default(),
+        }
+    }
+}
+
+impl EncryptionMetrics {
+    /// Shows them.
+    pub fn register(&self, metrics: &Metrics) {
+        metrics.register(
+            "apiserver_storage_transformation_operations",
+            "Total number of transformations. Successful transformation will have a status 'OK' and a varied status string when the transformation fails",
+            self.operations.clone(),
+        );
+        metrics.register(
+            "apiserver_storage_transformation_duration_seconds",
+            "Latencies in seconds of value transformation operations",
+            self.seconds.clone(),
+        );
+        metrics.register(
+            "apiserver_encryption_config_controller_automatic_reloads",
+            "Total number of reload successes and failures of encryption configuration",
+            self.reloads.clone(),
+        );
+        metrics.register(
+            "apiserver_encryption_config_controller_automatic_reload_last_timestamp_seconds",
+            "Timestamp of the last successful or failed automatic reload of encryption configuration",
+            self.reloaded_at.clone(),
+        );
+    }
+
+    /// The configuration was read again.
+    pub fn reloaded(&self, taken: bool) {
+        let status = Reload { status: if taken { "success" } else { "failure" } };
+        self.reloads.get_or_create(&status).inc();
+        self.reloaded_at.get_or_create(&status).set(component_base::now().as_second());
+    }
+
+    /// A value went one way or the other, since `began`; `prefix` says by which provider.
+    pub(crate) fn observe(
+        &self,
+        way: Way,
+        (group, resource): (&str, &str),
+        prefix: &[u8],
+        outcome: Result<(), &SealError>,
+        began: Timestamp,
+    ) {
+        let resource = if group.is_empty() { resource.to_owned() } else { format!("{resource}.{group}") };
+        let transformation_type = match way {
+            Way::FromStorage => "from_storage",
+            Way::ToStorage => "to_storage",
+        };
+        let transformer_prefix = match prefix {
+            b"" => "identity".to_owned(),
+            prefix => String::from_utf8_lossy(prefix).into_owned(),
+        };
+        if outcome.is_ok() {
+            let labels = Duration {
+                resource: resource.clone(),
+                transformation_type,
+                transformer_prefix: transformer_prefix.clone(),
+            };
+            let took = component_base::now().duration_since(began).as_secs_f64();
+            self.seconds.get_or_create(&labels).observe(took);
+        }
+        let status = match outcome {
+            Ok(()) => "OK",
+            Err(SealError::Kms(_)) => "Unavailable",
+            Err(_) => "Unknown",
+        };
+        self.operations.get_or_create(&Operation { resource, transformation_type, transformer_prefix, status }).inc();
+    }
+}
