@@ -11,7 +11,7 @@ pub(super) fn rows() -> Vec<Resource> {
         V1.cluster("DeviceClass", "deviceclasses").columns(columns::named()).strategy(strategy::DeviceClass),
         V1.cluster("DeviceTaintRule", "devicetaintrules")
             .columns(columns::named())
-            .strategy(strategy::Structure)
+            .strategy(strategy::DeviceTaintRule)
             .status(),
         V1.namespaced("ResourceClaim", "resourceclaims")
             .columns(columns::resource_claims())

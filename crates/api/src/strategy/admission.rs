@@ -23,6 +23,10 @@ impl Strategy for Policy {
     fn validate(&self, object: &Object) -> Vec<field::Error> {
         required::missing(object, &["spec"])
     }
+
+    fn allow_unconditional_update(&self) -> bool {
+        false
+    }
 }
 
 /// The strategy of their bindings.
@@ -39,6 +43,10 @@ impl Strategy for PolicyBinding {
         let mut errors = required::missing(object, &["spec"]);
         crate::check::required(&mut errors, object.object("spec"), "policyName", &field::Path::new("spec"));
         errors
+    }
+
+    fn allow_unconditional_update(&self) -> bool {
+        false
     }
 }
 
