@@ -8,6 +8,10 @@ use serde_json::{Map, Value};
 
 use crate::json::Read;
 
+mod conditions;
+
+pub(crate) use conditions::{conditions, holds};
+
 /// A rule for names: the sentences that say what is wrong with one.
 pub(crate) type Rule = fn(&str) -> Vec<String>;
 
@@ -34,6 +38,13 @@ pub(crate) fn named(errors: &mut Errors, rule: Rule, value: &str, path: &Path) {
 /// A required text that a naming rule holds for.
 pub(crate) fn required_name(errors: &mut Errors, rule: Rule, of: &Map<String, Value>, name: &str, path: &Path) {
     if required(errors, of, name, path) {
+        named(errors, rule, of.text(name), &path.child(name));
+    }
+}
+
+/// A text that a naming rule holds for, when it is there.
+pub(crate) fn optional_name(errors: &mut Errors, rule: Rule, of: &Map<String, Value>, name: &str, path: &Path) {
+    if !of.text(name).is_empty() {
         named(errors, rule, of.text(name), &path.child(name));
     }
 }

@@ -224,6 +224,16 @@ pub trait Strategy: Send + Sync {
     /// What a delete request does to an object before its finalizers decide whether it stays.
     fn prepare_for_delete(&self, _object: &mut Object, _now: jiff::Timestamp) {}
 
+    /// What a table says of the row as a whole, as `Completed` of a pod that has ended; null for nothing.
+    fn row_conditions(&self, _object: &Object) -> serde_json::Value {
+        serde_json::Value::Null
+    }
+
+    /// Where in a table the row belongs; rows of the same rank stay in the order of their names.
+    fn row_rank(&self, _object: &Object) -> i64 {
+        0
+    }
+
     /// Warnings for the client, sent as `Warning` headers.
     fn warnings(&self, _object: &Object) -> Vec<String> {
         Vec::new()

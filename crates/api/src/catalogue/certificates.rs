@@ -21,7 +21,7 @@ pub(super) fn rows() -> Vec<Resource> {
             .selectable(&["spec.signerName"]),
         V1.namespaced("PodCertificateRequest", "podcertificaterequests")
             .columns(columns::pod_certificate_requests())
-            .strategy(strategy::Unversioned)
+            .strategy(strategy::PodCertificateRequest)
             .status()
             .selectable(&["spec.signerName", "spec.podName", "spec.nodeName"]),
     ]

@@ -76,7 +76,7 @@ pub(super) fn rows() -> Vec<Resource> {
         V1.namespaced("Secret", "secrets").columns(columns::secrets()).strategy(strategy::Secret).selectable(&["type"]),
         V1.namespaced("ServiceAccount", "serviceaccounts")
             .columns(columns::service_accounts())
-            .strategy(strategy::Data)
+            .strategy(strategy::ServiceAccount)
             .short(&["sa"])
             .special("token", CREATE, GroupVersionKind::new("authentication.k8s.io", "v1", "TokenRequest")),
         V1.namespaced("Service", "services")

@@ -10,8 +10,8 @@ pub(super) fn rows() -> Vec<Resource> {
     vec![
         V1.cluster("DeviceClass", "deviceclasses").columns(columns::named()).strategy(strategy::DeviceClass),
         V1.cluster("DeviceTaintRule", "devicetaintrules")
-            .columns(columns::named())
-            .strategy(strategy::Structure)
+            .columns(columns::device_taint_rules())
+            .strategy(strategy::DeviceTaintRule)
             .status(),
         V1.namespaced("ResourceClaim", "resourceclaims")
             .columns(columns::resource_claims())

@@ -10,7 +10,7 @@ pub(super) fn rows() -> Vec<Resource> {
     vec![
         V1.cluster("StorageVersionMigration", "storageversionmigrations")
             .columns(columns::storage_version_migrations())
-            .strategy(strategy::Unversioned)
+            .strategy(strategy::StorageVersionMigration)
             .status(),
     ]
 }

@@ -1,7 +1,7 @@
 //! Namespaces, configuration, accounts, leases and what belongs to the cluster itself.
 
-use super::text::{holds, or_none};
-use super::{age, col, created_at, integer, name, string};
+use super::text::{condition, or_none};
+use super::{age, as_text, col, created_at, duration, integer, name, named, string};
 use crate::json::Read;
 use crate::resource::Column;
 
@@ -12,7 +12,8 @@ pub(crate) fn namespaces() -> Vec<Column> {
 
 /// Columns of ConfigMaps.
 pub(crate) fn config_maps() -> Vec<Column> {
-    vec![name(), integer("Data", |map| map.object("data").len() + map.object("binaryData").len()), age()]
+    let data = integer("Data", |map| map.object("data").len() + map.object("binaryData").len());
+    vec![name(), as_text(data), age()]
 }
 
 /// Columns of secrets.
@@ -20,14 +21,14 @@ pub(crate) fn secrets() -> Vec<Column> {
     vec![
         name(),
         string("Type", |secret| secret.text("type").to_owned()),
-        integer("Data", |secret| secret.object("data").len()),
+        as_text(integer("Data", |secret| secret.object("data").len())),
         age(),
     ]
 }
 
 /// Columns of service accounts.
 pub(crate) fn service_accounts() -> Vec<Column> {
-    vec![name(), integer("Secrets", |account| account.list("secrets").len()), age()]
+    named()
 }
 
 /// Columns of leases.
@@ -49,8 +50,8 @@ pub(crate) fn component_statuses() -> Vec<Column> {
         name(),
         string("Status", move |object| match healthy(object).text("status") {
             "True" => "Healthy",
-            "False" => "Unhealthy",
-            _ => "Unknown",
+            "" => "Unknown",
+            _ => "Unhealthy",
         }),
         string("Message", move |object| healthy(object).text("message").to_owned()),
         string("Error", move |object| healthy(object).text("error").to_owned()),
@@ -75,7 +76,7 @@ pub(crate) fn api_services() -> Vec<Column> {
             }
         }),
         string("Available", |object| {
-            let available = super::text::condition(object.object("status"), "Available");
+            let available = condition(object.object("status"), "Available");
             match available {
                 Some(condition) if condition.text("status") != "True" => {
                     format!("{} ({})", condition.text("status"), condition.text("reason"))
@@ -98,9 +99,13 @@ pub(crate) fn resource_claims() -> Vec<Column> {
             if claim.is_deleting() {
                 words.push("deleted");
             }
-            words.push(if status.has("allocation") { "allocated" } else { "pending" });
-            if !status.list("reservedFor").is_empty() {
-                words.push("reserved");
+            match (status.has("allocation"), status.list("reservedFor").is_empty()) {
+                (true, reserved_for_nobody) => {
+                    words.push("allocated");
+                    words.extend((!reserved_for_nobody).then_some("reserved"));
+                }
+                (false, _) if !claim.is_deleting() => words.push("pending"),
+                (false, _) => {}
             }
             words.join(",")
         }),
@@ -112,19 +117,34 @@ pub(crate) fn resource_claims() -> Vec<Column> {
 pub(crate) fn resource_slices() -> Vec<Column> {
     vec![
         name(),
-        string("Node", |slice| match slice.object("spec").text("nodeName") {
-            "" if slice.object("spec").flag("allNodes") => "<all>".into(),
-            node => or_none(node),
-        }),
+        string("Node", |slice| slice.object("spec").text("nodeName").to_owned()),
         string("Driver", |slice| slice.object("spec").text("driver").to_owned()),
         string("Pool", |slice| slice.object("spec").object("pool").text("name").to_owned()),
         age(),
     ]
 }
 
+/// Columns of taints of devices.
+pub(crate) fn device_taint_rules() -> Vec<Column> {
+    let taint = |title: &str, field: &'static str| {
+        string(title, move |rule| rule.object("spec").object("taint").text(field).to_owned())
+    };
+    vec![
+        name(),
+        taint("Key", "key"),
+        taint("Value", "value"),
+        taint("Effect", "effect"),
+        col("TimeAdded", "string", |rule, now| match rule.object("spec").object("taint").text("timeAdded") {
+            "" => "".into(),
+            time => duration::since(time, now).into(),
+        }),
+        age(),
+    ]
+}
+
 /// Columns of trust bundles.
 pub(crate) fn trust_bundles() -> Vec<Column> {
-    vec![name(), string("SignerName", |bundle| bundle.object("spec").text("signerName").to_owned())]
+    vec![name(), string("SignerName", |bundle| or_none(bundle.object("spec").text("signerName")))]
 }
 
 /// Columns of pods' certificate requests.
@@ -137,16 +157,16 @@ pub(crate) fn pod_certificate_requests() -> Vec<Column> {
         string("SignerName", |request| request.object("spec").text("signerName").to_owned()),
         string("State", |request| {
             let status = request.object("status");
-            ["Issued", "Denied", "Failed"].into_iter().find(|kind| holds(status, kind)).unwrap_or("Pending")
+            let states = ["Issued", "Denied", "Failed"];
+            states.into_iter().find(|state| condition(status, state).is_some()).unwrap_or("Pending")
         }),
-        age(),
     ]
 }
 
 /// Columns of storage version migrations.
 pub(crate) fn storage_version_migrations() -> Vec<Column> {
     vec![
-        name(),
+        string("Name", |migration| migration.name().to_owned()),
         string("Resource", |migration| {
             let resource = migration.object("spec").object("resource");
             match resource.text("group") {
@@ -154,7 +174,49 @@ pub(crate) fn storage_version_migrations() -> Vec<Column> {
                 group => format!("{}.{group}", resource.text("resource")),
             }
         }),
-        col("Succeeded", "boolean", |migration, _| holds(migration.object("status"), "Succeeded").into()),
-        age(),
     ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::row;
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn rows_of_devices_and_claims() {
+        let claim = |deleted: bool, status: serde_json::Value| {
+            let metadata = if deleted { json!({"deletionTimestamp": "2026-01-01T00:00:00Z"}) } else { json!({}) };
+            json!({"metadata": metadata, "status": status})
+        };
+        for (claim, state) in [
+            (claim(false, json!({})), "pending"),
+            (claim(true, json!({})), "deleted"),
+            (claim(false, json!({"allocation": {}})), "allocated"),
+            (claim(false, json!({"allocation": {}, "reservedFor": [{}]})), "allocated,reserved"),
+            (claim(true, json!({"allocation": {}, "reservedFor": [{}]})), "deleted,allocated,reserved"),
+        ] {
+            assert_eq!(row(&resource_claims(), claim), format!("  {state}  <unknown> | "));
+        }
+        let rule = json!({
+            "metadata": {"name": "broken"},
+            "spec": {"taint": {"key": "health", "value": "bad", "effect": "NoExecute", "timeAdded": "2026-01-01T23:00:00Z"}},
+        });
+        assert_eq!(row(&device_taint_rules(), rule), "broken  health  bad  NoExecute  60m  <unknown> | ");
+    }
+
+    #[test]
+    fn rows_of_certificates() {
+        let request = |conditions: serde_json::Value| {
+            let spec = json!({"podName": "web", "serviceAccountName": "robot", "nodeName": "n1", "signerName": "a/b"});
+            json!({"metadata": {"name": "r"}, "spec": spec, "status": {"conditions": conditions}})
+        };
+        for (conditions, state) in [(json!([]), "Pending"), (json!([{"type": "Denied", "status": "True"}]), "Denied")] {
+            assert_eq!(
+                row(&pod_certificate_requests(), request(conditions)),
+                format!("r  web  robot  n1  a/b  {state} | ")
+            );
+        }
+        assert_eq!(row(&trust_bundles(), json!({"metadata": {"name": "roots"}})), "roots  <none> | ");
+    }
 }

@@ -4,7 +4,7 @@ use apimachinery::Object;
 use jiff::Timestamp;
 
 use super::duration::since;
-use super::{col, integer, string, wide};
+use super::{as_text, col, integer, string, wide};
 use crate::json::Read;
 use crate::resource::Column;
 
@@ -62,17 +62,22 @@ fn columns(names: Names) -> Vec<Column> {
         wide(col("First Seen", "string", move |event, now| {
             since(or_event_time(event, event.text(names.first)), now).into()
         })),
-        wide(integer("Count", move |event| {
-            let series = event.object("series").int("count");
-            series.or(event.int(names.count)).filter(|count| *count != 0).unwrap_or(1)
-        })),
-        wide(string("Name", |event| event.name().to_owned())),
+        wide(as_text(integer("Count", move |event| match event.value("series") {
+            Some(series) => series.int("count").unwrap_or_default(),
+            None => event.int(names.count).filter(|count| *count != 0).unwrap_or(1),
+        }))),
+        wide(super::name()),
     ]
 }
 
 fn last_seen(event: &Object, names: Names, now: Timestamp) -> String {
-    let in_series = event.object("series").text("lastObservedTime");
-    since(if in_series.is_empty() { or_event_time(event, event.text(names.last)) } else { in_series }, now)
+    if let Some(series) = event.value("series") {
+        return since(series.text("lastObservedTime"), now);
+    }
+    match event.text(names.last) {
+        "" => since(or_event_time(event, event.text(names.first)), now),
+        last => since(last, now),
+    }
 }
 
 fn or_event_time<'a>(event: &'a Object, time: &'a str) -> &'a str {
@@ -84,7 +89,7 @@ fn source(event: &Object, names: Names) -> String {
     let component =
         if source.text("component").is_empty() { event.text(names.reporter) } else { source.text("component") };
     let host = if source.text("host").is_empty() { event.text("reportingInstance") } else { source.text("host") };
-    [component, host].into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(", ")
+    if host.is_empty() { component.to_owned() } else { format!("{component}, {host}") }
 }
 
 #[cfg(test)]
@@ -92,6 +97,15 @@ mod tests {
     use super::super::tests::row;
     use super::*;
     use serde_json::json;
+
+    #[test]
+    fn an_event_without_its_last_time_has_its_first() {
+        let event = json!({
+            "metadata": {"name": "e"}, "involvedObject": {"kind": "Node"}, "eventTime": "2026-01-01T23:00:00Z",
+            "firstTimestamp": "2026-01-01T23:50:00Z", "reportingInstance": "n1",
+        });
+        assert_eq!(row(&core_events(), event), "10m      node   |   , n1  10m  1  e");
+    }
 
     #[test]
     fn both_versions_show_the_same() {

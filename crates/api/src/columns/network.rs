@@ -1,5 +1,7 @@
 //! Services, endpoints, ingresses and network policies.
 
+use std::collections::BTreeSet;
+
 use apimachinery::Object;
 use serde_json::Value;
 
@@ -32,16 +34,17 @@ fn external_ip(service: &Object) -> String {
         "ExternalName" => spec.text("externalName").to_owned(),
         "LoadBalancer" => {
             let ingress = service.object("status").object("loadBalancer").list("ingress");
-            let all: Vec<&str> = ingress.iter().map(address).chain(external).collect();
+            let all: Vec<&str> = addresses(ingress).into_iter().chain(external).collect();
             if all.is_empty() { "<pending>".into() } else { all.join(",") }
         }
         _ => "<unknown>".into(),
     }
 }
 
-/// The address of a load balancer.
-fn address(ingress: &Value) -> &str {
-    if ingress.text("ip").is_empty() { ingress.text("hostname") } else { ingress.text("ip") }
+/// The addresses of load balancers, each once and in order.
+fn addresses(ingress: &[Value]) -> BTreeSet<&str> {
+    let address = |point: &'_ Value| if point.text("ip").is_empty() { "hostname" } else { "ip" };
+    ingress.iter().map(|point| point.text(address(point))).filter(|text| !text.is_empty()).collect()
 }
 
 fn port(port: &Value) -> String {
@@ -54,7 +57,11 @@ fn port(port: &Value) -> String {
 
 /// Columns of Endpoints.
 pub(crate) fn endpoints() -> Vec<Column> {
-    vec![name(), string("Endpoints", |object| first_three(&endpoint_list(object))), age()]
+    let endpoints = |object: &Object| match endpoint_list(object) {
+        none if none.is_empty() && !object.list("subsets").is_empty() => String::new(),
+        all => first_three(&all),
+    };
+    vec![name(), string("Endpoints", endpoints), age()]
 }
 
 fn endpoint_list(object: &Object) -> Vec<String> {
@@ -81,7 +88,8 @@ pub(crate) fn endpoint_slices() -> Vec<Column> {
         name(),
         string("AddressType", |slice| slice.text("addressType").to_owned()),
         string("Ports", |slice| {
-            let ports: Vec<String> = slice.list("ports").iter().map(|port| scalar(port.value("port"), "*")).collect();
+            let port = |port: &Value| scalar(port.value("port").or_else(|| port.value("name")), "*");
+            let ports: Vec<String> = slice.list("ports").iter().map(port).collect();
             if ports.is_empty() { "<unset>".into() } else { first_three(&ports) }
         }),
         string("Endpoints", |slice| {
@@ -98,30 +106,29 @@ pub(crate) fn endpoint_slices() -> Vec<Column> {
 pub(crate) fn ingresses() -> Vec<Column> {
     vec![
         name(),
-        string("Class", |ingress| {
-            let annotation =
-                ingress.object("metadata").object("annotations").text("kubernetes.io/ingress.class").to_owned();
-            or_none(
-                ingress
-                    .value("spec")
-                    .map(|spec| spec.text("ingressClassName"))
-                    .filter(|class| !class.is_empty())
-                    .unwrap_or(&annotation),
-            )
-        }),
-        string("Hosts", |ingress| {
-            let rules = ingress.object("spec").list("rules").iter();
-            let hosts: Vec<String> =
-                rules.map(|rule| rule.text("host").to_owned()).filter(|host| !host.is_empty()).collect();
-            if hosts.is_empty() { "*".into() } else { first_three(&hosts) }
-        }),
+        string("Class", |ingress| or_none(ingress.object("spec").text("ingressClassName"))),
+        string("Hosts", |ingress| hosts(ingress.object("spec").list("rules"))),
         string("Address", |ingress| {
             let balancers = ingress.object("status").object("loadBalancer").list("ingress");
-            balancers.iter().map(address).collect::<Vec<_>>().join(",")
+            addresses(balancers).into_iter().collect::<Vec<_>>().join(",")
         }),
         string("Ports", |ingress| if ingress.object("spec").list("tls").is_empty() { "80" } else { "80, 443" }),
         age(),
     ]
+}
+
+/// The first three hosts, and how many rules come after them (upstream: `formatHosts`).
+fn hosts(rules: &[Value]) -> String {
+    let mut shown = Vec::new();
+    for rule in rules {
+        if shown.len() == 3 {
+            return format!("{} + {} more...", shown.join(","), rules.len() - 3);
+        }
+        if !rule.text("host").is_empty() {
+            shown.push(rule.text("host"));
+        }
+    }
+    if shown.is_empty() { "*".into() } else { shown.join(",") }
 }
 
 /// Columns of ingress classes.
@@ -152,6 +159,9 @@ pub(crate) fn ip_addresses() -> Vec<Column> {
         name(),
         string("ParentRef", |object| {
             let parent = object.object("spec").object("parentRef");
+            if parent.is_empty() {
+                return "<none>".into();
+            }
             let kind = match parent.text("group") {
                 "" => parent.text("resource").to_owned(),
                 group => format!("{}.{group}", parent.text("resource")),
@@ -182,6 +192,11 @@ mod tests {
             "ports": [{"port": 80, "nodePort": 30599, "protocol": "TCP"}, {"port": 53, "protocol": "UDP"}]});
         for (spec, expected) in [
             (node_port, "web  NodePort  10.96.0.7  <none>  80:30599/TCP,53/UDP  <unknown> | app=web"),
+            (json!({"clusterIPs": ["None"]}), "web    None  <unknown>  <none>  <unknown> | <none>"),
+            (
+                json!({"type": "ClusterIP", "externalIPs": ["1.1.1.1", "2.2.2.2"]}),
+                "web  ClusterIP  <none>  1.1.1.1,2.2.2.2  <none>  <unknown> | <none>",
+            ),
             (json!({"type": "LoadBalancer"}), "web  LoadBalancer  <none>  <pending>  <none>  <unknown> | <none>"),
             (
                 json!({"type": "ExternalName", "externalName": "a.b"}),
@@ -189,6 +204,31 @@ mod tests {
             ),
         ] {
             assert_eq!(row(&services(), json!({"metadata": {"name": "web"}, "spec": spec})), expected);
+        }
+    }
+
+    #[test]
+    fn rows_tell_how_to_come_in() {
+        let balancers = json!({"loadBalancer": {"ingress": [{"ip": "9.9.9.9"}, {"hostname": "lb"}, {"ip": "1.1.1.1"}, {"ip": "9.9.9.9"}]}});
+        let service = json!({"spec": {"type": "LoadBalancer", "externalIPs": ["2.2.2.2"]}, "status": balancers});
+        assert_eq!(
+            row(&services(), service),
+            "  LoadBalancer  <none>  1.1.1.1,9.9.9.9,lb,2.2.2.2  <none>  <unknown> | <none>"
+        );
+        let rules = |hosts: &[&str]| hosts.iter().map(|host| json!({"host": host})).collect::<Vec<_>>();
+        for (hosts, expected) in [
+            (vec![], "*"),
+            (vec![""], "*"),
+            (vec!["a", "b", "c"], "a,b,c"),
+            (vec!["a", "", "c", "d"], "a,c,d"),
+            (vec!["a", "b", "c", "d", ""], "a,b,c + 2 more..."),
+        ] {
+            let ingress = json!({
+                "metadata": {"name": "in", "annotations": {"kubernetes.io/ingress.class": "old"}},
+                "spec": {"rules": rules(&hosts), "tls": [{}]}, "status": balancers,
+            });
+            let expected = format!("in  <none>  {expected}  1.1.1.1,9.9.9.9,lb  80, 443  <unknown> | ");
+            assert_eq!(row(&ingresses(), ingress), expected);
         }
     }
 

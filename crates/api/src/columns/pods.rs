@@ -145,6 +145,7 @@ impl Summary {
 
     fn containers(&mut self, status: &Map<String, Value>, restarts: &mut Restarts) {
         let mut runs = false;
+        let mut error = None;
         for container in status.list("containerStatuses").iter().rev() {
             restarts.add(container);
             let state = container.object("state");
@@ -153,13 +154,21 @@ impl Summary {
                 self.reason = waits_for.to_owned();
             } else if let Some(ended) = state.value("terminated") {
                 self.reason = end_reason(ended);
+                if ended.int("exitCode").unwrap_or_default() != 0 {
+                    error = Some(self.reason.clone());
+                }
             } else if container.flag("ready") && state.has("running") {
                 runs = true;
                 self.ready += 1;
             }
         }
-        if self.reason == "Completed" && runs {
-            self.reason = if holds(status, "Ready") { "Running".into() } else { "NotReady".into() };
+        if self.reason == "Completed" {
+            self.reason = match error {
+                _ if runs && holds(status, "Ready") => "Running".into(),
+                Some(error) => error,
+                None if runs => "NotReady".into(),
+                None => return,
+            };
         }
     }
 
@@ -229,6 +238,25 @@ mod tests {
             check(
                 json!({"spec": spec, "status": status}),
                 &format!("web  0/1  {reason}  0  5m | <none>  n1  <none>  <none>"),
+            );
+        }
+    }
+
+    #[test]
+    fn a_completed_container_does_not_hide_the_others() {
+        let ended = |code: i64, reason: &str| json!({"state": {"terminated": {"exitCode": code, "reason": reason}}});
+        let spec = json!({"containers": [{"name": "a"}, {"name": "b"}]});
+        let ready = json!([{"type": "Ready", "status": "True"}]);
+        for (statuses, conditions, expected) in [
+            (json!([ended(0, "Completed"), running(0)]), &ready, "1/2  Running"),
+            (json!([ended(0, "Completed"), running(0)]), &json!([]), "1/2  NotReady"),
+            (json!([ended(0, "Completed"), ended(1, "Error")]), &json!([]), "0/2  Error"),
+            (json!([ended(0, "Completed"), ended(0, "Completed")]), &json!([]), "0/2  Completed"),
+        ] {
+            let status = json!({"phase": "Running", "containerStatuses": statuses, "conditions": conditions});
+            check(
+                json!({"spec": spec, "status": status}),
+                &format!("web  {expected}  0  5m | <none>  <none>  <none>  <none>"),
             );
         }
     }

@@ -4,8 +4,8 @@ use apimachinery::Object;
 use serde_json::{Map, Value};
 
 use super::duration::human_duration;
-use super::text::{holds, or, or_none, scalar};
-use super::{age, col, created_at, integer, name, string, wide};
+use super::text::{condition, or, or_none, scalar};
+use super::{age, as_text, col, created_at, integer, name, string, wide};
 use crate::json::Read;
 use crate::resource::Column;
 
@@ -62,7 +62,7 @@ pub(crate) fn bindings() -> Vec<Column> {
 fn subjects(binding: &Object, kind: &str) -> String {
     let of_kind = binding.list("subjects").iter().filter(|subject| subject.text("kind") == kind);
     let names = of_kind.map(|subject| match (kind, subject.text("namespace")) {
-        ("ServiceAccount", namespace) => format!("{namespace}/{}", subject.text("name")),
+        ("ServiceAccount", namespace) if !namespace.is_empty() => format!("{namespace}/{}", subject.text("name")),
         _ => subject.text("name").to_owned(),
     });
     names.collect::<Vec<_>>().join(", ")
@@ -74,8 +74,8 @@ pub(crate) fn priority_classes() -> Vec<Column> {
         name(),
         integer("Value", |class| class.int("value").unwrap_or_default()),
         col("Global-Default", "boolean", |class, _| class.flag("globalDefault").into()),
-        string("PreemptionPolicy", |class| class.text("preemptionPolicy").to_owned()),
         age(),
+        string("PreemptionPolicy", |class| class.text("preemptionPolicy").to_owned()),
     ]
 }
 
@@ -94,8 +94,8 @@ pub(crate) fn autoscalers() -> Vec<Column> {
         }),
         string("Targets", targets),
         string("MinPods", |object| scalar(object.object("spec").value("minReplicas"), "<unset>")),
-        integer("MaxPods", |object| object.object("spec").int("maxReplicas").unwrap_or_default()),
-        integer("Replicas", |object| object.object("status").int("currentReplicas").unwrap_or_default()),
+        as_text(integer("MaxPods", |object| object.object("spec").int("maxReplicas").unwrap_or_default())),
+        as_text(integer("Replicas", |object| object.object("status").int("currentReplicas").unwrap_or_default())),
         age(),
     ]
 }
@@ -122,7 +122,7 @@ fn targets(object: &Object) -> String {
     }
 }
 
-/// One metric, `cpu: 12%/80%`.
+/// One metric, `cpu: 12%/80%` (upstream: `formatHPAMetrics`).
 fn target(metric: &Value, current: Option<&Value>) -> String {
     let source = match metric.text("type") {
         "Resource" => "resource",
@@ -132,15 +132,32 @@ fn target(metric: &Value, current: Option<&Value>) -> String {
         "External" => "external",
         _ => return "<unknown type>".into(),
     };
-    let (wanted, now) = (metric.object(source), current.map(|current| current.object(source).object("current")));
-    let value = |of: &Map<String, Value>| {
-        let percent = of.int("averageUtilization").map(|percent| format!("{percent}%"));
-        percent.unwrap_or_else(|| scalar(of.value("averageValue").or_else(|| of.value("value")), "<unknown>"))
+    let wanted = metric.object(source).object("target");
+    let now = current.and_then(|current| current.value(source)).map(|source| source.object("current"));
+    let average = wanted.has("averageValue");
+    let percent = |of: &Map<String, Value>, other: &str| {
+        of.int("averageUtilization").map_or_else(|| other.to_owned(), |percent| format!("{percent}%"))
     };
-    let now = now.map_or_else(|| "<unknown>".into(), value);
-    let prefix = wanted.text("name");
-    let ratio = format!("{now}/{}", value(wanted.object("target")));
-    if prefix.is_empty() { ratio } else { format!("{prefix}: {ratio}") }
+    // What is measured is zero when it does not say; an average of objects may be missing.
+    let quantity = |field: &str| {
+        let missing = if average && matches!(source, "object" | "external") { "<unknown>" } else { "0" };
+        let now = now.map_or_else(|| "<unknown>".into(), |now| scalar(now.value(field), missing));
+        format!("{now}/{}", scalar(wanted.value(field), "0"))
+    };
+    match source {
+        "pods" => quantity("averageValue"),
+        "object" | "external" if average => format!("{} (avg)", quantity("averageValue")),
+        "object" | "external" => quantity("value"),
+        _ => {
+            let ratio = if average {
+                quantity("averageValue")
+            } else {
+                let now = now.map_or_else(|| "<unknown>".into(), |now| percent(now, "<unknown>"));
+                format!("{now}/{}", percent(wanted, "<auto>"))
+            };
+            format!("{}: {ratio}", metric.object(source).text("name"))
+        }
+    }
 }
 
 /// Columns of webhook configurations.
@@ -172,14 +189,32 @@ pub(crate) fn admission_policy_bindings() -> Vec<Column> {
         string("PolicyName", |object| object.object("spec").text("policyName").to_owned()),
         string("ParamRef", |object| {
             let reference = object.object("spec").object("paramRef");
-            match (reference.is_empty(), reference.text("namespace")) {
-                (true, _) => "<unset>".into(),
-                (false, "") => or(reference.text("name"), "*"),
-                (false, namespace) => format!("{namespace}/{}", or(reference.text("name"), "*")),
+            match (reference.text("name"), reference.text("namespace")) {
+                ("", _) => reference.value("selector").map_or_else(|| "<unset>".into(), selector_text),
+                (name, namespace) => format!("{}/{name}", or(namespace, "*")),
             }
         }),
         age(),
     ]
+}
+
+/// A selector as its Go value prints itself: that is what upstream shows.
+fn selector_text(selector: &Value) -> String {
+    let labels: String = selector
+        .object("matchLabels")
+        .iter()
+        .map(|(key, value)| format!("{key}: {},", value.as_str().unwrap_or_default()))
+        .collect();
+    let requirement = |of: &Value| {
+        let values = of.texts("values").collect::<Vec<_>>().join(" ");
+        let (key, operator) = (of.text("key"), of.text("operator"));
+        format!("LabelSelectorRequirement{{Key:{key},Operator:{operator},Values:[{values}],}},")
+    };
+    let expressions: String = selector.list("matchExpressions").iter().map(requirement).collect();
+    format!(
+        "&LabelSelector{{MatchLabels:map[string]string{{{labels}}},\
+         MatchExpressions:[]LabelSelectorRequirement{{{expressions}}},}}"
+    )
 }
 
 /// Columns of certificate signing requests.
@@ -194,10 +229,11 @@ pub(crate) fn signing_requests() -> Vec<Column> {
         }),
         string("Condition", |object| {
             let status = object.object("status");
-            let decided = ["Approved", "Denied", "Failed"].into_iter().filter(|kind| holds(status, kind));
-            let mut words: Vec<&str> = decided.collect();
-            if words.is_empty() {
-                words.push("Pending");
+            let has = |kind: &str| condition(status, kind).is_some();
+            let decision = ["Denied", "Approved"].into_iter().find(|kind| has(kind));
+            let mut words = vec![decision.unwrap_or("Pending")];
+            if has("Failed") {
+                words.push("Failed");
             }
             if !status.text("certificate").is_empty() {
                 words.push("Issued");
@@ -212,15 +248,17 @@ pub(crate) fn flow_schemas() -> Vec<Column> {
     vec![
         name(),
         string("PriorityLevel", |object| {
-            or_none(object.object("spec").object("priorityLevelConfiguration").text("name"))
+            object.object("spec").object("priorityLevelConfiguration").text("name").to_owned()
         }),
-        integer("MatchingPrecedence", |object| object.object("spec").int("matchingPrecedence").unwrap_or_default()),
+        as_text(integer("MatchingPrecedence", |object| {
+            object.object("spec").int("matchingPrecedence").unwrap_or_default()
+        })),
         string("DistinguisherMethod", |object| {
             or_none(object.object("spec").object("distinguisherMethod").text("type"))
         }),
         age(),
         string("MissingPL", |object| {
-            let dangling = super::text::condition(object.object("status"), "Dangling");
+            let dangling = condition(object.object("status"), "Dangling");
             or(dangling.map_or("", |condition| condition.text("status")), "?")
         }),
     ]
@@ -231,17 +269,15 @@ pub(crate) fn priority_levels() -> Vec<Column> {
     let queuing = |title: &str, field: &'static str| {
         string(title, move |object| {
             let response = object.object("spec").object("limited").object("limitResponse");
-            scalar(response.object("queuing").value(field), "<none>")
+            response.object("queuing").value(field).cloned().unwrap_or_else(|| "<none>".into())
         })
     };
     vec![
         name(),
         string("Type", |object| object.object("spec").text("type").to_owned()),
         string("NominalConcurrencyShares", |object| {
-            let spec = object.object("spec");
-            let shares =
-                ["limited", "exempt"].iter().find_map(|part| spec.object(part).value("nominalConcurrencyShares"));
-            scalar(shares, "<none>")
+            let limited = object.object("spec").object("limited");
+            limited.value("nominalConcurrencyShares").cloned().unwrap_or_else(|| "<none>".into())
         }),
         queuing("Queues", "queues"),
         queuing("HandSize", "handSize"),
@@ -265,6 +301,80 @@ mod tests {
             "subjects": [{"kind": "User", "name": "u"}, {"kind": "ServiceAccount", "namespace": "n", "name": "s"}],
         });
         assert_eq!(row(&bindings(), binding), "b  Role/r  <unknown> | u    n/s");
+    }
+
+    #[test]
+    fn rows_of_signing_requests() {
+        for (status, expected) in [
+            (json!({}), "Pending"),
+            (json!({"conditions": [{"type": "Approved", "status": "True"}]}), "Approved"),
+            (json!({"conditions": [{"type": "Approved", "status": "True"}], "certificate": "LS0t"}), "Approved,Issued"),
+            (json!({"conditions": [{"type": "Denied", "status": "True"}]}), "Denied"),
+            (json!({"conditions": [{"type": "Failed", "status": "True"}]}), "Pending,Failed"),
+            (json!({"conditions": [{"type": "Approved"}, {"type": "Failed"}]}), "Approved,Failed"),
+        ] {
+            let spec = json!({"signerName": "a/b", "username": "u", "expirationSeconds": 600});
+            let request = json!({"metadata": {"name": "csr"}, "spec": spec, "status": status});
+            assert_eq!(row(&signing_requests(), request), format!("csr  <unknown>  a/b  u  10m  {expected} | "));
+        }
+    }
+
+    #[test]
+    fn rows_of_admission_bindings() {
+        let selector = json!({"matchLabels": {"a": "b"}, "matchExpressions": [{"key": "c", "operator": "In", "values": ["d", "e"]}]});
+        for (reference, expected) in [
+            (json!(null), "<unset>"),
+            (json!({"name": "p"}), "*/p"),
+            (json!({"name": "p", "namespace": "n"}), "n/p"),
+            (
+                json!({"selector": selector}),
+                "&LabelSelector{MatchLabels:map[string]string{a: b,},MatchExpressions:[]LabelSelectorRequirement{LabelSelectorRequirement{Key:c,Operator:In,Values:[d e],},},}",
+            ),
+        ] {
+            let binding = json!({"metadata": {"name": "b"}, "spec": {"policyName": "p", "paramRef": reference}});
+            assert_eq!(row(&admission_policy_bindings(), binding), format!("b  p  {expected}  <unknown> | "));
+        }
+    }
+
+    #[test]
+    fn metrics_of_every_source() {
+        let source = |kind: &str, field: &str, body: Value| json!({"type": kind, field: body});
+        let target = |target: Value| json!({"target": target});
+        let current = |current: Value| json!({"current": current});
+        for (metric, status, expected) in [
+            (source("Pods", "pods", target(json!({"averageValue": "100"}))), json!({}), "<unknown>/100"),
+            (
+                source("Pods", "pods", target(json!({"averageValue": "100"}))),
+                json!({"pods": current(json!({"averageValue": "50"}))}),
+                "50/100",
+            ),
+            (
+                source("Object", "object", target(json!({"value": "100"}))),
+                json!({"object": current(json!({"value": "50"}))}),
+                "50/100",
+            ),
+            (
+                source("Object", "object", target(json!({"averageValue": "100"}))),
+                json!({"object": current(json!({"value": "50"}))}),
+                "<unknown>/100 (avg)",
+            ),
+            (
+                source("External", "external", target(json!({"averageValue": "100"}))),
+                json!({"external": current(json!({"averageValue": "5"}))}),
+                "5/100 (avg)",
+            ),
+            (
+                source("Resource", "resource", json!({"name": "cpu", "target": {"averageValue": "1"}})),
+                json!({}),
+                "cpu: <unknown>/1",
+            ),
+            (source("Resource", "resource", json!({"name": "cpu", "target": {}})), json!({}), "cpu: <unknown>/<auto>"),
+            (source("New", "new", json!({})), json!({}), "<unknown type>"),
+        ] {
+            let spec = json!({"metrics": [metric]});
+            let object = json!({"apiVersion": "autoscaling/v2", "spec": spec, "status": {"currentMetrics": [status]}});
+            assert_eq!(targets(&Object::from_value(object).expect("an object")), expected);
+        }
     }
 
     #[test]

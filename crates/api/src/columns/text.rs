@@ -73,15 +73,10 @@ pub(super) fn scalar(value: Option<&Value>, other: &str) -> String {
     }
 }
 
-/// Access modes in their short form, `RWO,ROX`.
+/// Access modes in their short form and in a fixed order, `RWO,ROX`.
 pub(super) fn access_modes(modes: &Map<String, Value>, field: &str) -> String {
-    let short = |mode: &str| match mode {
-        "ReadWriteOnce" => Some("RWO"),
-        "ReadOnlyMany" => Some("ROX"),
-        "ReadWriteMany" => Some("RWX"),
-        "ReadWriteOncePod" => Some("RWOP"),
-        _ => None,
-    };
-    let known: Vec<&str> = modes.texts(field).filter_map(short).collect();
-    known.join(",")
+    let all =
+        [("ReadWriteOnce", "RWO"), ("ReadOnlyMany", "ROX"), ("ReadWriteMany", "RWX"), ("ReadWriteOncePod", "RWOP")];
+    let present = all.iter().filter(|(mode, _)| modes.texts(field).any(|text| text == *mode));
+    present.map(|(_, short)| *short).collect::<Vec<_>>().join(",")
 }

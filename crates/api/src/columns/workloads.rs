@@ -4,7 +4,7 @@ use apimachinery::Object;
 use serde_json::Value;
 
 use super::text::{containers, images, labels, selector};
-use super::{age, integer, name, string, wide};
+use super::{age, as_text, integer, name, string, wide};
 use crate::json::Read;
 use crate::resource::Column;
 
@@ -40,8 +40,8 @@ pub(crate) fn deployments() -> Vec<Column> {
             let ready = object.object("status").int("readyReplicas").unwrap_or_default();
             format!("{ready}/{}", object.object("spec").int("replicas").unwrap_or_default())
         }),
-        integer("Up-to-date", status_count("updatedReplicas")),
-        integer("Available", status_count("availableReplicas")),
+        as_text(integer("Up-to-date", status_count("updatedReplicas"))),
+        as_text(integer("Available", status_count("availableReplicas"))),
     ];
     assemble(columns, Some(label_selector()))
 }
@@ -111,7 +111,7 @@ pub(crate) fn controller_revisions() -> Vec<Column> {
                 },
             )
         }),
-        integer("Revision", |object| object.value("revision").cloned().unwrap_or(Value::from(0))),
+        as_text(integer("Revision", |object| object.value("revision").cloned().unwrap_or(Value::from(0)))),
         age(),
     ]
 }

@@ -47,6 +47,10 @@ impl Strategy for Policy {
     fn validate_status_update(&self, object: &Object, _old: &Object) -> Vec<field::Error> {
         status::check(object)
     }
+
+    fn allow_unconditional_update(&self) -> bool {
+        false
+    }
 }
 
 /// The strategy of their bindings.
@@ -64,6 +68,10 @@ impl Strategy for PolicyBinding {
 
     fn validate(&self, object: &Object) -> Vec<field::Error> {
         binding::check(object, self.mutating)
+    }
+
+    fn allow_unconditional_update(&self) -> bool {
+        false
     }
 }
 

@@ -43,6 +43,10 @@ impl Strategy for ApiService {
     fn generation(&self) -> Generation {
         Generation::Never
     }
+
+    fn allow_unconditional_update(&self) -> bool {
+        false
+    }
 }
 
 fn priorities(errors: &mut Errors, spec: &Map<String, Value>, path: &Path) {

@@ -13,8 +13,10 @@ use crate::json::{Read, Write};
 use crate::resource::{Generation, Strategy, WriteContext};
 
 mod bundle;
+mod pod_request;
 
 pub(crate) use bundle::TrustBundle;
+pub(crate) use pod_request::PodCertificateRequest;
 
 /// The strategy of certificate signing requests.
 pub(crate) struct CertificateSigningRequest;
@@ -39,6 +41,7 @@ impl Strategy for CertificateSigningRequest {
         if cx.subresource == "approval" {
             // Approving changes the conditions and nothing else.
             let conditions = object.at(&["status", "conditions"]).cloned();
+            let conditions = conditions.map(|conditions| stamped(conditions, old, cx.now));
             let mut status = old.value("status").cloned().unwrap_or(json!({}));
             if let Some(fields) = status.as_object_mut() {
                 fields.insert("conditions".into(), conditions.unwrap_or(Value::Array(Vec::new())));
@@ -53,7 +56,12 @@ impl Strategy for CertificateSigningRequest {
         request(&mut errors, spec.text("request"), &path.child("request"));
         usages(&mut errors, spec, &path.child("usages"));
         if check::required(&mut errors, spec, "signerName", &path) {
-            signer(&mut errors, spec.text("signerName"), &path.child("signerName"));
+            let (name, path) = (spec.text("signerName"), path.child("signerName"));
+            if name == "kubernetes.io/legacy-unknown" {
+                errors.push(Error::invalid(&path, name, "the legacy signerName is not allowed via this API version"));
+            } else {
+                signer(&mut errors, name, &path);
+            }
         }
         if let Some(seconds) = spec.int("expirationSeconds").filter(|seconds| *seconds < SHORTEST_LIFE_S) {
             let detail = "may not specify a duration less than 600 seconds (10 minutes)";
@@ -63,17 +71,27 @@ impl Strategy for CertificateSigningRequest {
     }
 
     fn validate_update(&self, object: &Object, old: &Object) -> Vec<field::Error> {
+        let mut errors = conditions(object, old);
+        decisions_stay(&mut errors, object, old);
+        errors
+    }
+
+    fn validate_subresource_update(&self, _subresource: &str, object: &Object, old: &Object) -> Vec<field::Error> {
         conditions(object, old)
     }
 
     fn validate_status_update(&self, object: &Object, old: &Object) -> Vec<field::Error> {
-        let mut errors = conditions(object, old);
+        let mut errors = self.validate_update(object, old);
         let (new, old) = (object.object("status").text("certificate"), old.object("status").text("certificate"));
         let path = Path::new("status").child("certificate");
-        if !old.is_empty() && new != old {
-            errors.push(Error::forbidden(&path, "updates may not modify a certificate once it is set"));
-        } else if !new.is_empty() && new != old && !is_pem(new, "CERTIFICATE") {
+        if new == old {
+            return errors;
+        }
+        if !new.is_empty() && !encodes_pem(new, "CERTIFICATE") {
             errors.push(Error::invalid(&path, "<certificate data>", "must contain at least one CERTIFICATE PEM block"));
+        }
+        if !old.is_empty() {
+            errors.push(Error::forbidden(&path, "updates may not modify existing certificate content"));
         }
         errors
     }
@@ -85,6 +103,21 @@ impl Strategy for CertificateSigningRequest {
     fn generation(&self) -> Generation {
         Generation::Never
     }
+}
+
+/// New conditions get their times (upstream: `populateConditionTimestamps`).
+fn stamped(mut conditions: Value, old: &Object, now: jiff::Timestamp) -> Value {
+    let now = jiff::Timestamp::from_second(now.as_second()).unwrap_or(now).to_string();
+    let before = old.object("status").list("conditions");
+    for condition in conditions.as_array_mut().into_iter().flatten().filter_map(Value::as_object_mut) {
+        condition.default_text("lastUpdateTime", &now);
+        let same = before
+            .iter()
+            .find(|old| old.text("type") == condition.text("type") && old.text("status") == condition.text("status"));
+        let since = same.map(|old| old.text("lastTransitionTime")).filter(|time| !time.is_empty());
+        condition.default_text("lastTransitionTime", since.unwrap_or(&now));
+    }
+    conditions
 }
 
 /// The shortest life of a certificate that may be asked for.
@@ -116,15 +149,18 @@ const USAGES: &[&str] = &[
     "timestamping",
 ];
 
-fn is_pem(base64: &str, label: &str) -> bool {
+/// Whether a base64 text stands for a text with such a block.
+fn encodes_pem(base64: &str, label: &str) -> bool {
     let text = STANDARD.decode(base64).ok().and_then(|bytes| String::from_utf8(bytes).ok());
-    text.is_some_and(|text| {
-        text.contains(&format!("-----BEGIN {label}-----")) && text.contains(&format!("-----END {label}-----"))
-    })
+    text.is_some_and(|text| is_pem(&text, label))
+}
+
+fn is_pem(text: &str, label: &str) -> bool {
+    text.contains(&format!("-----BEGIN {label}-----")) && text.contains(&format!("-----END {label}-----"))
 }
 
 fn request(errors: &mut Errors, base64: &str, path: &Path) {
-    if !is_pem(base64, "CERTIFICATE REQUEST") {
+    if !encodes_pem(base64, "CERTIFICATE REQUEST") {
         let shown = if base64.is_empty() { Value::Null } else { base64.into() };
         errors.push(Error::invalid(path, shown, "PEM block type must be CERTIFICATE REQUEST"));
     }
@@ -132,7 +168,7 @@ fn request(errors: &mut Errors, base64: &str, path: &Path) {
 
 fn usages(errors: &mut Errors, spec: &Map<String, Value>, path: &Path) {
     if spec.list("usages").is_empty() {
-        errors.push(Error::required(path, "usages must have at least one value"));
+        errors.push(Error::required(path, ""));
     }
     let mut seen = HashSet::new();
     for (index, usage) in spec.texts("usages").enumerate() {
@@ -168,6 +204,23 @@ fn signer(errors: &mut Errors, name: &str, path: &Path) {
     }
 }
 
+/// Only `/approval` decides.
+fn decisions_stay(errors: &mut Errors, object: &Object, old: &Object) {
+    let path = Path::new("status").child("conditions");
+    let of = |object: &'_ Object, kind: &str| -> Option<Value> {
+        let list = object.object("status").list("conditions");
+        list.iter().find(|condition| condition.text("type") == kind).cloned()
+    };
+    for kind in ["Approved", "Denied"] {
+        let done = match (of(object, kind), of(old, kind)) {
+            (Some(_), None) => "add",
+            (Some(new), Some(old)) if new != old => "modify",
+            _ => continue,
+        };
+        errors.push(Error::forbidden(&path, format!("updates may not {done} a condition of type {kind:?}")));
+    }
+}
+
 /// Conditions: typed, once each, approved or denied but not both, and final.
 fn conditions(object: &Object, old: &Object) -> Errors {
     let mut errors = Errors::new();
@@ -185,17 +238,42 @@ fn conditions(object: &Object, old: &Object) -> Errors {
         } else if !allowed.contains(&status) {
             errors.push(Error::not_supported(&path.child("status"), status, allowed));
         }
-        if is_final && !seen.insert(kind) {
+        if !seen.insert(kind) {
             errors.push(Error::duplicate(&path.child("type"), kind));
         }
     }
     if has(new, "Approved") && has(new, "Denied") {
+        let last = new.iter().map(|one| one.text("type")).rfind(|kind| matches!(*kind, "Approved" | "Denied"));
         let detail = "Approved and Denied conditions are mutually exclusive";
-        errors.push(Error::invalid(&path, "Denied", detail));
+        errors.push(Error::invalid(&path, last.unwrap_or_default(), detail));
     }
     for kind in ["Approved", "Denied", "Failed"].iter().filter(|kind| has(old, kind) && !has(new, kind)) {
         let detail = format!("updates may not remove a condition of type {kind:?}");
         errors.push(Error::forbidden(&path, detail));
     }
     errors
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_approval_decides() {
+        let of = |kinds: &[&str]| {
+            let conditions: Vec<Value> = kinds.iter().map(|kind| json!({"type": kind, "status": "True"})).collect();
+            Object::from_value(json!({"status": {"conditions": conditions}})).expect("an object")
+        };
+        let lines = |errors: Vec<Error>| errors.into_iter().map(|error| error.detail).collect::<Vec<_>>();
+        let approve = |new: &[&str], old: &[&str]| {
+            lines(CertificateSigningRequest.validate_subresource_update("approval", &of(new), &of(old)))
+        };
+        let status =
+            |new: &[&str], old: &[&str]| lines(CertificateSigningRequest.validate_status_update(&of(new), &of(old)));
+        assert!(approve(&["Approved"], &[]).is_empty());
+        assert_eq!(approve(&["Approved", "Denied"], &[]), ["Approved and Denied conditions are mutually exclusive"]);
+        assert_eq!(approve(&[], &["Approved"]), ["updates may not remove a condition of type \"Approved\""]);
+        assert_eq!(status(&["Approved"], &[]), ["updates may not add a condition of type \"Approved\""]);
+        assert!(status(&["Approved", "Failed"], &["Approved"]).is_empty());
+    }
 }

@@ -17,6 +17,10 @@ pub(crate) struct FlowSchema;
 const MAX_PRECEDENCE: i64 = 10_000;
 
 impl Strategy for FlowSchema {
+    fn row_rank(&self, object: &Object) -> i64 {
+        object.object("spec").int("matchingPrecedence").unwrap_or_default()
+    }
+
     fn default(&self, object: &mut Object) {
         if let Some(spec) = object.object_made("spec") {
             spec.default_int("matchingPrecedence", 1000);

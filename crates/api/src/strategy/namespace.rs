@@ -1,7 +1,7 @@
 //! Namespaces (upstream: pkg/registry/core/namespace/strategy.go).
 
 use apimachinery::Object;
-use apimachinery::field::{self, Path};
+use apimachinery::field::{self, Error, Path};
 use serde_json::{Value, json};
 
 use crate::check::{self, Errors, names};
@@ -13,6 +13,8 @@ pub(crate) struct Namespace;
 
 /// While this finalizer is in the spec, the namespace controller still has content to delete.
 const FINALIZER: &str = "kubernetes";
+/// Finalizers that need no domain (upstream: pkg/apis/core/helper `IsStandardFinalizerName`).
+const STANDARD: &[&str] = &[FINALIZER, "orphan", "foregroundDeletion"];
 
 impl Strategy for Namespace {
     fn default(&self, object: &mut Object) {
@@ -54,8 +56,28 @@ impl Strategy for Namespace {
 
     fn validate(&self, object: &Object) -> Vec<field::Error> {
         let mut errors = Errors::new();
-        for finalizer in object.object("spec").texts("finalizers").filter(|name| *name != FINALIZER) {
-            check::named(&mut errors, names::qualified_name, finalizer, &Path::new("spec").child("finalizers"));
+        let path = Path::new("spec").child("finalizers");
+        for finalizer in object.object("spec").texts("finalizers") {
+            check::named(&mut errors, names::qualified_name, finalizer, &path);
+            if !finalizer.contains('/') && !STANDARD.contains(&finalizer) {
+                let detail = "name is neither a standard finalizer name nor is it fully qualified";
+                errors.push(Error::invalid(&path, finalizer, detail));
+            }
+        }
+        errors
+    }
+
+    /// A namespace is active until it is deleted, and ends from then on.
+    fn validate_status_update(&self, object: &Object, _old: &Object) -> Vec<field::Error> {
+        let mut errors = Errors::new();
+        let (phase, path) = (object.object("status").text("phase"), Path::new("status").child("Phase"));
+        let (right, words) = if object.is_deleting() {
+            ("Terminating", "may only be 'Terminating' if `deletionTimestamp` is not empty")
+        } else {
+            ("Active", "may only be 'Active' if `deletionTimestamp` is empty")
+        };
+        if phase != right {
+            errors.push(Error::invalid(&path, phase, words));
         }
         errors
     }
@@ -66,5 +88,35 @@ impl Strategy for Namespace {
 
     fn generation(&self) -> Generation {
         Generation::Never
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn finalizers_and_phases_are_checked() {
+        let finalized = |name: &str| {
+            let object = Object::from_value(json!({"spec": {"finalizers": [name]}})).expect("an object");
+            Namespace.validate(&object).iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+        };
+        assert_eq!(finalized("kubernetes"), "");
+        assert_eq!(finalized("example.com/mine"), "");
+        assert_eq!(
+            finalized("mine"),
+            "spec.finalizers: Invalid value: \"mine\": name is neither a standard finalizer name nor is it fully qualified"
+        );
+        for (deleted, phase, right) in [
+            (false, "Active", true),
+            (false, "Terminating", false),
+            (true, "Active", false),
+            (true, "Terminating", true),
+        ] {
+            let metadata = if deleted { json!({"deletionTimestamp": "2026-01-01T00:00:00Z"}) } else { json!({}) };
+            let object = json!({"metadata": metadata, "status": {"phase": phase}});
+            let object = Object::from_value(object).expect("an object");
+            assert_eq!(Namespace.validate_status_update(&object, &object).is_empty(), right, "{deleted} {phase}");
+        }
     }
 }

@@ -20,8 +20,8 @@ pub(crate) use defaults::{
     pod_spec as default_pod_spec, template as default_template, volume_source as default_volume_source,
 };
 pub(crate) use validation::{
-    node_selector, not_below_zero, resource_list, template as validate_template,
-    volume_source as validate_volume_source,
+    node_selector, not_below_zero, quantity_of, requirements as resource_requirements, template as validate_template,
+    tolerations, volume_source as validate_volume_source,
 };
 pub(crate) use warnings::pod_spec as pod_warnings;
 
@@ -106,6 +106,16 @@ impl Strategy for Pod {
         let own = spec.int("terminationGracePeriodSeconds").unwrap_or_default();
         let seconds = requested.unwrap_or(own);
         Some(if seconds < 0 { 1 } else { seconds })
+    }
+
+    fn row_conditions(&self, object: &Object) -> Value {
+        let message = match object.object("status").text("phase") {
+            "Succeeded" => "The pod has completed successfully.",
+            "Failed" => "The pod failed.",
+            _ => return Value::Null,
+        };
+        let reason = object.object("status").text("phase");
+        json!([{"type": "Completed", "status": "True", "reason": reason, "message": message}])
     }
 
     fn warnings(&self, object: &Object) -> Vec<String> {

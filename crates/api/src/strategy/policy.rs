@@ -37,4 +37,8 @@ impl Strategy for PodDisruptionBudget {
         }
         errors
     }
+
+    fn allow_unconditional_update(&self) -> bool {
+        false
+    }
 }

@@ -45,6 +45,10 @@ impl Strategy for LimitRange {
     fn generation(&self) -> Generation {
         Generation::Never
     }
+
+    fn allow_create_on_update(&self) -> bool {
+        true
+    }
 }
 
 const BOUNDS: [&str; 5] = ["min", "max", "default", "defaultRequest", "maxLimitRequestRatio"];

@@ -2,6 +2,7 @@
 
 use apimachinery::Object;
 use apimachinery::field::{self, Error, Path};
+use apimachinery::labels::validate_label_selector;
 use serde_json::Value;
 
 use crate::check::{self, Errors, names};
@@ -28,6 +29,10 @@ impl Strategy for Role {
             self.rule(&mut errors, rule, &Path::new("rules").index(index));
         }
         let selectors = object.object("aggregationRule");
+        for (index, selector) in selectors.list("clusterRoleSelectors").iter().enumerate() {
+            let path = Path::new("aggregationRule").child("clusterRoleSelectors").index(index);
+            errors.extend(validate_label_selector(selector, &path));
+        }
         if object.has("aggregationRule") && selectors.list("clusterRoleSelectors").is_empty() {
             let path = Path::new("aggregationRule").child("clusterRoleSelectors");
             errors.push(Error::required(
@@ -107,7 +112,7 @@ impl Strategy for Binding {
         }
         check::required_name(&mut errors, names::path_segment_name, role, "name", &path);
         for (index, one) in object.list("subjects").iter().enumerate() {
-            subject(&mut errors, one, &Path::new("subjects").index(index));
+            subject(&mut errors, one, self.namespaced, &Path::new("subjects").index(index));
         }
         errors
     }
@@ -134,23 +139,23 @@ impl Strategy for Binding {
     }
 }
 
-fn subject(errors: &mut Errors, subject: &Value, path: &Path) {
+/// Upstream: `ValidateRoleBindingSubject`; an account of the binding's own namespace may leave its namespace out.
+fn subject(errors: &mut Errors, subject: &Value, namespaced: bool, path: &Path) {
     check::required(errors, subject.fields(), "name", path);
-    let group = match subject.text("kind") {
+    match subject.text("kind") {
         "ServiceAccount" => {
-            if !subject.text("name").is_empty() {
-                check::named(errors, names::dns1123_subdomain, subject.text("name"), &path.child("name"));
+            check::optional_name(errors, names::dns1123_subdomain, subject.fields(), "name", path);
+            if !subject.text("apiGroup").is_empty() {
+                errors.push(Error::not_supported(&path.child("apiGroup"), subject.text("apiGroup"), &[""]));
             }
-            check::required(errors, subject.fields(), "namespace", path);
-            ""
+            if !namespaced {
+                check::required(errors, subject.fields(), "namespace", path);
+            }
         }
-        "User" | "Group" => GROUP,
-        other => {
-            errors.push(Error::not_supported(&path.child("kind"), other, &["ServiceAccount", "User", "Group"]));
-            return;
+        "User" | "Group" if subject.text("apiGroup") != GROUP => {
+            errors.push(Error::not_supported(&path.child("apiGroup"), subject.text("apiGroup"), &[GROUP]));
         }
-    };
-    if subject.text("apiGroup") != group {
-        errors.push(Error::not_supported(&path.child("apiGroup"), subject.text("apiGroup"), &[group]));
+        "User" | "Group" => {}
+        other => errors.push(Error::not_supported(&path.child("kind"), other, &["ServiceAccount", "User", "Group"])),
     }
 }

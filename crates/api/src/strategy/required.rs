@@ -6,7 +6,7 @@ use apimachinery::{GroupVersionKind, Object};
 use serde_json::Value;
 
 use crate::check::Errors;
-use crate::resource::{Generation, Strategy};
+use crate::resource::Strategy;
 use crate::schemas::SCHEMAS;
 
 /// The strategy of kinds with a spec and a generation, whose required fields must be there.
@@ -15,19 +15,6 @@ pub(crate) struct Structure;
 impl Strategy for Structure {
     fn validate(&self, object: &Object) -> Vec<field::Error> {
         missing(object, &["spec"])
-    }
-}
-
-/// The same for kinds without a generation.
-pub(crate) struct Unversioned;
-
-impl Strategy for Unversioned {
-    fn validate(&self, object: &Object) -> Vec<field::Error> {
-        missing(object, &["spec"])
-    }
-
-    fn generation(&self) -> Generation {
-        Generation::Never
     }
 }
 

@@ -4,10 +4,12 @@ mod claim;
 mod class;
 mod request;
 mod slice;
+mod taint_rule;
 
 pub(crate) use claim::{ResourceClaim, ResourceClaimTemplate};
 pub(crate) use class::DeviceClass;
 pub(crate) use slice::ResourceSlice;
+pub(crate) use taint_rule::DeviceTaintRule;
 
 #[cfg(test)]
 mod tests;

@@ -2,7 +2,9 @@
 
 use apimachinery::Object;
 use apimachinery::field::{self, Error, Path};
+use serde_json::Map;
 
+use super::pod::{resource_requirements, tolerations};
 use crate::check::{self, Errors, names};
 use crate::json::{Read, Write};
 use crate::resource::{Generation, Strategy};
@@ -26,10 +28,9 @@ impl Strategy for PriorityClass {
         let mut errors = Errors::new();
         let value = object.int("value").unwrap_or_default();
         if object.name().starts_with("system-") {
-            if !SYSTEM.contains(&(object.name(), value)) {
+            if let Some(wrong) = not_the_systems(object, value) {
                 let detail = format!(
-                    "priority class names with 'system-' prefix are reserved for system use only. error: {} is not a known system priority class",
-                    object.name()
+                    "priority class names with 'system-' prefix are reserved for system use only. error: {wrong}"
                 );
                 errors.push(Error::forbidden(&Path::new("metadata").child("name"), detail));
             }
@@ -57,6 +58,17 @@ impl Strategy for PriorityClass {
     }
 }
 
+/// Why this is none of the classes that the server makes itself (upstream: `IsKnownSystemPriorityClass`).
+fn not_the_systems(object: &Object, value: i64) -> Option<String> {
+    let name = object.name();
+    match SYSTEM.iter().find(|(known, _)| *known == name) {
+        None => Some(format!("{name} is not a known system priority class")),
+        Some((_, right)) if *right != value => Some(format!("value of {name} PriorityClass must be {right}")),
+        Some(_) if object.flag("globalDefault") => Some(format!("globalDefault of {name} PriorityClass must be false")),
+        Some(_) => None,
+    }
+}
+
 /// The strategy of runtime classes.
 pub(crate) struct RuntimeClass;
 
@@ -64,6 +76,20 @@ impl Strategy for RuntimeClass {
     fn validate(&self, object: &Object) -> Vec<field::Error> {
         let mut errors = Errors::new();
         check::named(&mut errors, names::dns1123_label, object.text("handler"), &Path::new("handler"));
+        if object.has("overhead") {
+            let limits =
+                Map::from_iter([("limits".to_owned(), object.object("overhead").object("podFixed").clone().into())]);
+            resource_requirements(&mut errors, &limits, &Path::new("overhead"));
+        }
+        let (scheduling, path) = (object.object("scheduling"), Path::new("scheduling"));
+        check::labels(&mut errors, scheduling.object("nodeSelector"), &path.child("nodeSelector"));
+        let (wanted, path) = (scheduling.list("tolerations"), path.child("tolerations"));
+        tolerations(&mut errors, wanted, &path);
+        for (index, toleration) in wanted.iter().enumerate() {
+            if wanted[..index].contains(toleration) {
+                errors.push(Error::duplicate(&path.index(index), toleration.clone()));
+            }
+        }
         errors
     }
 
@@ -75,5 +101,55 @@ impl Strategy for RuntimeClass {
 
     fn generation(&self) -> Generation {
         Generation::Never
+    }
+
+    fn allow_unconditional_update(&self) -> bool {
+        false
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+
+    fn lines(strategy: &dyn Strategy, value: Value) -> Vec<String> {
+        let mut object = Object::from_value(value).expect("an object");
+        strategy.default(&mut object);
+        strategy.validate(&object).iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn names_of_the_system_are_the_systems() {
+        let class = |name: &str, value: i64, global: bool| {
+            lines(&PriorityClass, json!({"metadata": {"name": name}, "value": value, "globalDefault": global})).join("")
+        };
+        assert_eq!(class("system-node-critical", 2_000_001_000, false), "");
+        for (name, value, global, expected) in [
+            ("system-mine", 1, false, "system-mine is not a known system priority class"),
+            ("system-node-critical", 1, false, "value of system-node-critical PriorityClass must be 2000001000"),
+            (
+                "system-node-critical",
+                2_000_001_000,
+                true,
+                "globalDefault of system-node-critical PriorityClass must be false",
+            ),
+        ] {
+            assert!(class(name, value, global).ends_with(expected), "{name}");
+        }
+    }
+
+    #[test]
+    fn runtime_classes_are_checked() {
+        let toleration = json!({"key": "a", "operator": "Exists"});
+        let found = lines(
+            &RuntimeClass,
+            json!({
+                "handler": "Run C", "overhead": {"podFixed": {"cpu": "-1"}},
+                "scheduling": {"nodeSelector": {"a b": ""}, "tolerations": [toleration, toleration]},
+            }),
+        );
+        let fields: Vec<&str> = found.iter().map(|line| line.split(": ").next().unwrap_or_default()).collect();
+        assert_eq!(fields, ["handler", "overhead.limits[cpu]", "scheduling.nodeSelector", "scheduling.tolerations[1]"]);
     }
 }

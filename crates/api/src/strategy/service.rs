@@ -11,6 +11,8 @@ use crate::check::{self, Errors, names};
 use crate::json::{Read, Write};
 use crate::resource::{Generation, Strategy};
 
+mod stack;
+
 /// The strategy of services.
 pub(crate) struct Service;
 
@@ -60,6 +62,7 @@ impl Strategy for Service {
 
     fn validate(&self, object: &Object) -> Vec<field::Error> {
         let mut errors = Errors::new();
+        annotations(&mut errors, object);
         validate_spec(&mut errors, object.object("spec"), &Path::new("spec"));
         errors
     }
@@ -69,12 +72,8 @@ impl Strategy for Service {
         let (new, old, path) = (object.object("spec"), old.object("spec"), Path::new("spec"));
         let addressed = |spec: &Map<String, Value>| spec.text("type") != "ExternalName";
         if addressed(new) && addressed(old) {
-            let (new_ip, old_ip) = (new.text("clusterIP"), old.text("clusterIP"));
-            if !old_ip.is_empty() && new_ip != old_ip {
-                let detail = "may not change once set";
-                errors.push(Error::invalid(&path.child("clusterIPs").index(0), vec![new_ip], detail));
-            }
-            families(&mut errors, new, old, &path);
+            stack::cluster_ips(&mut errors, new, old, &path);
+            stack::families(&mut errors, new, old, &path);
         }
         balancer_class(&mut errors, new, old, &path);
         let keeps_port =
@@ -136,22 +135,15 @@ impl Strategy for Service {
     fn generation(&self) -> Generation {
         Generation::Never
     }
+
+    fn allow_create_on_update(&self) -> bool {
+        true
+    }
 }
 
 /// Whether health checks of a balancer ask the nodes.
 fn needs_health_port(spec: &Map<String, Value>) -> bool {
     spec.text("type") == "LoadBalancer" && spec.text("externalTrafficPolicy") == "Local"
-}
-
-/// The first family stays; a second may come and go.
-fn families(errors: &mut Errors, new: &Map<String, Value>, old: &Map<String, Value>, path: &Path) {
-    let first = |spec: &'_ Map<String, Value>| spec.texts("ipFamilies").next().map(str::to_owned);
-    if let (Some(now), Some(before)) = (first(new), first(old))
-        && now != before
-    {
-        let all: Vec<&str> = new.texts("ipFamilies").collect();
-        errors.push(Error::invalid(&path.child("ipFamilies").index(0), all, "may not change once set"));
-    }
 }
 
 /// The class of a balancer is set when a service becomes one, and stays.
@@ -165,9 +157,7 @@ fn balancer_class(errors: &mut Errors, new: &Map<String, Value>, old: &Map<Strin
 
 /// An address or a name that a balancer gave (upstream: `ValidateLoadBalancerStatus`).
 fn balancer_ingress(errors: &mut Errors, ingress: &Value, path: &Path) {
-    if !ingress.text("ip").is_empty() {
-        check::ip_address(errors, ingress.text("ip"), &path.child("ip"));
-    }
+    balancer_ip(errors, ingress, path);
     let mode = ingress.text("ipMode");
     if !mode.is_empty() && ingress.text("ip").is_empty() {
         errors.push(Error::forbidden(&path.child("ipMode"), "may not be specified when `ip` is not set"));
@@ -176,13 +166,21 @@ fn balancer_ingress(errors: &mut Errors, ingress: &Value, path: &Path) {
         errors.push(Error::required(&path.child("ipMode"), "must be specified when `ip` is set"));
     }
     check::one_of(errors, ingress.fields(), "ipMode", &["Proxy", "VIP"], path);
+    balancer_hostname(errors, ingress, path);
+}
+
+/// The address of a balancer, if it has one.
+pub(super) fn balancer_ip(errors: &mut Errors, ingress: &Value, path: &Path) {
+    check::optional_name(errors, names::ip, ingress.fields(), "ip", path);
+}
+
+/// The name of a balancer, if it has one, which is no address.
+pub(super) fn balancer_hostname(errors: &mut Errors, ingress: &Value, path: &Path) {
     let name = ingress.text("hostname");
-    if !name.is_empty() {
-        check::named(errors, names::dns1123_subdomain, name, &path.child("hostname"));
-        if name.parse::<std::net::IpAddr>().is_ok() {
-            let detail = "must be a DNS name, not an IP address";
-            errors.push(Error::invalid(&path.child("hostname"), name, detail));
-        }
+    check::optional_name(errors, names::dns1123_subdomain, ingress.fields(), "hostname", path);
+    if name.parse::<std::net::IpAddr>().is_ok() {
+        let detail = "must be a DNS name, not an IP address";
+        errors.push(Error::invalid(&path.child("hostname"), name, detail));
     }
 }
 
@@ -213,9 +211,6 @@ fn validate_spec(errors: &mut Errors, spec: &Map<String, Value>, path: &Path) {
         "ExternalName" => external_name(errors, spec, path),
         _ => {}
     }
-    let kinds = ["ClusterIP", "ExternalName", "LoadBalancer", "NodePort"];
-    check::required_one_of(errors, spec, "type", &kinds, path);
-    balancer(errors, spec, path);
     let mut seen = Seen::default();
     for (index, port) in ports.iter().enumerate() {
         let path = path.child("ports").index(index);
@@ -228,6 +223,9 @@ fn validate_spec(errors: &mut Errors, spec: &Map<String, Value>, path: &Path) {
     check::labels(errors, spec.object("selector"), &path.child("selector"));
     affinity(errors, spec, path);
     addresses(errors, spec, path);
+    let kinds = ["ClusterIP", "ExternalName", "LoadBalancer", "NodePort"];
+    check::required_one_of(errors, spec, "type", &kinds, path);
+    balancer(errors, spec, path);
     policies(errors, spec, path);
 }
 
@@ -242,9 +240,6 @@ fn balancer(errors: &mut Errors, spec: &Map<String, Value>, path: &Path) {
     };
     only_for_balancers("allocateLoadBalancerNodePorts");
     only_for_balancers("loadBalancerClass");
-    if !spec.list("loadBalancerSourceRanges").is_empty() {
-        only_for_balancers("loadBalancerSourceRanges");
-    }
     if is_balancer && !spec.has("allocateLoadBalancerNodePorts") {
         errors.push(Error::required(&path.child("allocateLoadBalancerNodePorts"), ""));
     }
@@ -261,9 +256,41 @@ fn balancer(errors: &mut Errors, spec: &Map<String, Value>, path: &Path) {
     }
 }
 
+/// Annotations from before there were fields.
+fn annotations(errors: &mut Errors, object: &Object) {
+    const HINTS: &str = "service.kubernetes.io/topology-aware-hints";
+    const MODE: &str = "service.kubernetes.io/topology-mode";
+    const RANGES: &str = "service.beta.kubernetes.io/load-balancer-source-ranges";
+    let (annotations, path) = (object.object("metadata").object("annotations"), Path::new("metadata"));
+    let path = path.child("annotations");
+    if let (Some(mode), Some(hints)) = (annotations.get(MODE), annotations.get(HINTS))
+        && mode != hints
+    {
+        let detail = format!("must match annotations[{HINTS}] when both are specified");
+        errors.push(Error::invalid(&path.key(MODE), mode.clone(), detail));
+    }
+    let spec = object.object("spec");
+    if !annotations.has(RANGES) || !spec.list("loadBalancerSourceRanges").is_empty() {
+        return;
+    }
+    let path = path.key(RANGES);
+    if spec.text("type") != "LoadBalancer" {
+        errors.push(Error::forbidden(&path, "may only be used when `type` is 'LoadBalancer'"));
+    }
+    let ranges = annotations.text(RANGES).trim();
+    for range in ranges.split(',').filter(|_| !ranges.is_empty()) {
+        check::cidr(errors, range.trim(), &path);
+    }
+}
+
 fn external_name(errors: &mut Errors, spec: &Map<String, Value>, path: &Path) {
     if !spec.list("clusterIPs").is_empty() || !spec.text("clusterIP").is_empty() {
         errors.push(Error::forbidden(&path.child("clusterIPs"), "may not be set for ExternalName services"));
+    }
+    for field in ["ipFamilies", "ipFamilyPolicy"] {
+        if !matches!(spec.value(field), None | Some(Value::Array(_))) || !spec.list(field).is_empty() {
+            errors.push(Error::forbidden(&path.child(field), "may not be set for ExternalName services"));
+        }
     }
     let name = spec.text("externalName");
     let name = name.strip_suffix('.').unwrap_or(name);
@@ -298,6 +325,9 @@ fn one_port<'a>(errors: &mut Errors, port: &'a Value, named: bool, seen: &mut Se
     check::port_number(errors, number, &path.child("port"));
     check::required_one_of(errors, port.fields(), "protocol", &["SCTP", "TCP", "UDP"], path);
     check::port_number_or_name(errors, port.value("targetPort"), &path.child("targetPort"));
+    if port.has("appProtocol") {
+        check::named(errors, names::qualified_name, port.text("appProtocol"), &path.child("appProtocol"));
+    }
     let protocol = port.text("protocol");
     if !seen.numbers.insert((protocol, number)) {
         errors.push(Error::duplicate(path, json!({"port": number, "protocol": protocol})));
@@ -317,43 +347,28 @@ fn affinity(errors: &mut Errors, spec: &Map<String, Value>, path: &Path) {
             let path = path.child("sessionAffinityConfig").child("clientIP").child("timeoutSeconds");
             errors.push(Error::invalid(&path, seconds, "must be greater than 0 and less than 86400"));
         }
+    } else if spec.text("sessionAffinity") == "None" && spec.has("sessionAffinityConfig") {
+        let detail = "must not be set when session affinity is None";
+        errors.push(Error::forbidden(&path.child("sessionAffinityConfig"), detail));
     }
 }
 
 fn addresses(errors: &mut Errors, spec: &Map<String, Value>, path: &Path) {
-    for (index, address) in spec.texts("clusterIPs").enumerate().filter(|(_, address)| *address != "None") {
-        check::ip_address(errors, address, &path.child("clusterIPs").index(index));
-    }
-    let first = spec.texts("clusterIPs").next();
-    if let Some(first) = first
-        && !spec.text("clusterIP").is_empty()
-        && first != spec.text("clusterIP")
-    {
-        let detail = "must be the same as `spec.clusterIP`";
-        let all: Vec<&str> = spec.texts("clusterIPs").collect();
-        errors.push(Error::invalid(&path.child("clusterIPs"), all, detail));
-    } else if first.is_none() && !matches!(spec.text("clusterIP"), "" | "None") {
-        check::ip_address(errors, spec.text("clusterIP"), &path.child("clusterIP"));
-    }
-    for (index, family) in spec.texts("ipFamilies").enumerate() {
-        if !matches!(family, "IPv4" | "IPv6") {
-            errors.push(Error::not_supported(&path.child("ipFamilies").index(index), family, &["IPv4", "IPv6"]));
-        }
-    }
-    let family_policies = ["SingleStack", "PreferDualStack", "RequireDualStack"];
-    check::one_of(errors, spec, "ipFamilyPolicy", &family_policies, path);
-    if spec.texts("clusterIPs").count() > 2 {
-        let all: Vec<&str> = spec.texts("clusterIPs").collect();
-        let detail = "may only hold up to 2 values";
-        errors.push(Error::invalid(&path.child("clusterIPs"), all, detail));
+    if spec.text("type") != "ExternalName" {
+        stack::check(errors, spec, path);
     }
     for (index, address) in spec.texts("externalIPs").enumerate() {
         let path = path.child("externalIPs").index(index);
         check::ip_address(errors, address, &path);
         check::not_special_ip(errors, address, &path);
     }
+    // Upstream spells the path so.
+    let path = path.child("LoadBalancerSourceRanges");
+    if !spec.list("loadBalancerSourceRanges").is_empty() && spec.text("type") != "LoadBalancer" {
+        errors.push(Error::forbidden(&path, "may only be used when `type` is 'LoadBalancer'"));
+    }
     for (index, range) in spec.texts("loadBalancerSourceRanges").enumerate() {
-        check::cidr(errors, range.trim(), &path.child("loadBalancerSourceRanges").index(index));
+        check::cidr(errors, range.trim(), &path.index(index));
     }
 }
 
@@ -368,6 +383,12 @@ fn policies(errors: &mut Errors, spec: &Map<String, Value>, path: &Path) {
     } else {
         let detail = "may only be set for externally-accessible services";
         errors.push(Error::invalid(&path.child("externalTrafficPolicy"), spec.text("externalTrafficPolicy"), detail));
+    }
+    let has_address = matches!(spec.text("type"), "ClusterIP" | "NodePort" | "LoadBalancer");
+    if has_address && !spec.has("internalTrafficPolicy") {
+        errors.push(Error::required(&path.child("internalTrafficPolicy"), ""));
+    } else if spec.has("internalTrafficPolicy") && spec.text("internalTrafficPolicy").is_empty() {
+        errors.push(Error::not_supported(&path.child("internalTrafficPolicy"), "", &["Cluster", "Local"]));
     }
     check::one_of(errors, spec, "internalTrafficPolicy", &["Cluster", "Local"], path);
     let distributions = ["PreferClose", "PreferSameZone", "PreferSameNode"];
@@ -446,7 +467,7 @@ mod tests {
                 spec.ports[2]: Duplicate value: {"port":80,"protocol":"TCP"}
                 spec.selector: Invalid value: "a b": name part must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for validation is '([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')
                 spec.sessionAffinity: Unsupported value: "Sometimes": supported values: "ClientIP", "None"
-                spec.clusterIP: Invalid value: "10.0.0": must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)
+                spec.clusterIPs[0]: Invalid value: "10.0.0": must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)
             "#]],
         );
         check(
@@ -468,10 +489,10 @@ mod tests {
                 "healthCheckNodePort": 30000, "externalIPs": ["127.0.0.1"],
             }),
             &expect![[r#"
-                spec.loadBalancerClass: Forbidden: may only be used when `type` is 'LoadBalancer'
-                spec.loadBalancerSourceRanges: Forbidden: may only be used when `type` is 'LoadBalancer'
-                spec.healthCheckNodePort: Invalid value: 30000: may only be set when `type` is 'LoadBalancer' and `externalTrafficPolicy` is 'Local'
                 spec.externalIPs[0]: Invalid value: "127.0.0.1": may not be in the loopback range (127.0.0.0/8, ::1/128)
+                spec.LoadBalancerSourceRanges: Forbidden: may only be used when `type` is 'LoadBalancer'
+                spec.loadBalancerClass: Forbidden: may only be used when `type` is 'LoadBalancer'
+                spec.healthCheckNodePort: Invalid value: 30000: may only be set when `type` is 'LoadBalancer' and `externalTrafficPolicy` is 'Local'
             "#]],
         );
         let balancer =

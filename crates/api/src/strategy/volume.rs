@@ -4,7 +4,7 @@ use apimachinery::Object;
 use apimachinery::field::{self, Error, Path};
 use serde_json::{Map, Value, json};
 
-use super::pod::{default_volume_source, node_selector, not_below_zero, resource_list, validate_volume_source};
+use super::pod::{default_volume_source, node_selector, not_below_zero, quantity_of, validate_volume_source};
 use crate::check::{self, Errors, names};
 use crate::json::{Read, Write};
 use crate::resource::{Generation, Strategy, WriteContext};
@@ -51,10 +51,7 @@ impl Strategy for PersistentVolume {
         let mut errors = Errors::new();
         let (spec, path) = (object.object("spec"), Path::new("spec"));
         access_modes(&mut errors, spec, "", &path);
-        if spec.object("capacity").is_empty() {
-            errors.push(Error::required(&path.child("capacity"), ""));
-        }
-        resource_list(&mut errors, spec.object("capacity"), &path.child("capacity"));
+        capacity(&mut errors, spec.object("capacity"), &path.child("capacity"));
         let policies = ["Delete", "Recycle", "Retain"];
         check::one_of(&mut errors, spec, "persistentVolumeReclaimPolicy", &policies, &path);
         check::one_of(&mut errors, spec, "volumeMode", &["Block", "Filesystem"], &path);
@@ -74,14 +71,17 @@ impl Strategy for PersistentVolume {
             let class = spec.text("storageClassName");
             check::named(&mut errors, names::dns1123_subdomain, class, &path.child("storageClassName"));
         }
-        if spec.object("capacity").len() > 1
-            || (!spec.object("capacity").is_empty() && !spec.object("capacity").contains_key("storage"))
-        {
-            errors.push(Error::not_supported(
-                &path.child("capacity"),
-                Value::Object(spec.object("capacity").clone()),
-                &["storage"],
-            ));
+        if spec.has("volumeAttributesClassName") {
+            let (class, at) = (spec.text("volumeAttributesClassName"), path.child("volumeAttributesClassName"));
+            if class.is_empty() {
+                errors.push(Error::required(&at, "an empty string is disallowed"));
+            } else {
+                check::named(&mut errors, names::dns1123_subdomain, class, &at);
+            }
+            if !spec.has("csi") {
+                let detail = "has to be specified when using volumeAttributesClassName";
+                errors.push(Error::required(&path.child("csi"), detail));
+            }
         }
         let recycled = spec.text("persistentVolumeReclaimPolicy") == "Recycle";
         if recycled && spec.object("hostPath").text("path") == "/" {
@@ -100,12 +100,29 @@ impl Strategy for PersistentVolume {
             let fields = object.object("spec").iter().filter(|(name, _)| !NOT_SOURCES.contains(&name.as_str()));
             fields.map(|(name, value)| (name.clone(), value.clone())).collect()
         };
-        if source(object) != source(old) {
+        let (mut new_source, old_source) = (source(object), source(old));
+        // A secret for growing may come later.
+        if !old_source.object("csi").has("controllerExpandSecretRef")
+            && old_source.has("csi")
+            && let Some(csi) = new_source.object_at("csi")
+        {
+            csi.remove("controllerExpandSecretRef");
+        }
+        if new_source != old_source {
             let detail = "spec.persistentvolumesource is immutable after creation";
             errors.push(Error::forbidden(&Path::new("spec").child("persistentvolumesource"), detail));
         }
         let mode = |object: &Object| object.at(&["spec", "volumeMode"]).cloned();
         check::immutable(&mut errors, mode(object).as_ref(), mode(old).as_ref(), &Path::new("volumeMode"));
+        let (new, old) = (object.object("spec"), old.object("spec"));
+        if old.has("nodeAffinity") {
+            let path = Path::new("nodeAffinity");
+            check::immutable(&mut errors, new.value("nodeAffinity"), old.value("nodeAffinity"), &path);
+        }
+        if old.has("volumeAttributesClassName") && !new.has("volumeAttributesClassName") {
+            let path = Path::new("spec").child("volumeAttributesClassName");
+            errors.push(Error::forbidden(&path, "update from non-nil value to nil is forbidden"));
+        }
         errors
     }
 
@@ -134,35 +151,138 @@ impl Strategy for PersistentVolumeClaim {
 
     fn validate_update(&self, object: &Object, old: &Object) -> Vec<field::Error> {
         let mut errors = Errors::new();
-        let bound = !old.object("spec").text("volumeName").is_empty();
-        let fixed = |object: &Object| {
-            let mut spec = object.object("spec").clone();
-            spec.remove("volumeAttributesClassName");
-            if bound {
-                if let Some(resources) = spec.object_at("resources") {
-                    resources.remove("requests");
-                }
-            } else {
-                // The binder writes these.
-                spec.remove("volumeName");
-                spec.remove("storageClassName");
-            }
-            spec
-        };
-        if fixed(object) != fixed(old) {
+        if fixed(object, old) != comparable(old.object("spec")) {
             let detail = "spec is immutable after creation except resources.requests and volumeAttributesClassName for bound claims";
             errors.push(Error::forbidden(&Path::new("spec"), detail));
         }
         let storage = |object: &Object| object.at(&["spec", "resources", "requests", "storage"]).map(check::quantity);
-        if bound && storage(object) < storage(old) {
+        let had = old.at(&["status", "capacity", "storage"]).map(check::quantity);
+        if storage(object) < storage(old) && storage(object) <= had {
             let path = Path::new("spec").child("resources").child("requests").child("storage");
             errors.push(Error::forbidden(&path, "field can not be less than status.capacity"));
+        }
+        let mode = |object: &Object| object.at(&["spec", "volumeMode"]).cloned();
+        check::immutable(&mut errors, mode(object).as_ref(), mode(old).as_ref(), &Path::new("volumeMode"));
+        let class = "volumeAttributesClassName";
+        let (new, was) = (object.object("spec").value(class), old.object("spec").value(class));
+        if new != was && old.object("status").has("currentVolumeAttributesClassName") {
+            let words = match new.and_then(Value::as_str) {
+                None => Some("update to nil"),
+                Some("") => Some("update to empty string"),
+                Some(_) => None,
+            };
+            if let Some(words) = words {
+                let detail = format!("{words} is forbidden when status.currentVolumeAttributesClassName is not nil");
+                errors.push(Error::forbidden(&Path::new("spec").child(class), detail));
+            }
+        }
+        errors
+    }
+
+    fn validate_status_update(&self, object: &Object, _old: &Object) -> Vec<field::Error> {
+        let mut errors = Errors::new();
+        let (status, path) = (object.object("status"), Path::new("status"));
+        for (name, amount) in status.object("capacity") {
+            not_below_zero(&mut errors, amount, &path.child("capacity").key(name));
+        }
+        let at = path.child("allocatedResourceStatuses");
+        for (name, state) in status.object("allocatedResourceStatuses") {
+            claim_resource(&mut errors, name, &at);
+            if !state.as_str().is_some_and(|state| RESIZE_STATES.contains(&state)) {
+                errors.push(Error::not_supported(&at, name.as_str(), RESIZE_STATES));
+            }
+        }
+        let at = path.child("allocatedResources");
+        for (name, amount) in status.object("allocatedResources") {
+            claim_resource(&mut errors, name, &at);
+            quantity_of(&mut errors, "storage", amount, &at.key(name));
         }
         errors
     }
 
     fn generation(&self) -> Generation {
         Generation::Never
+    }
+}
+
+/// How far growing is (upstream: `resizeStatusSet`).
+const RESIZE_STATES: &[&str] = &[
+    "ControllerResizeInProgress",
+    "ControllerResizeInfeasible",
+    "NodeResizeInProgress",
+    "NodeResizeInfeasible",
+    "NodeResizePending",
+];
+
+/// Of what Kubernetes names itself, a claim has storage alone.
+fn claim_resource(errors: &mut Errors, name: &str, path: &Path) {
+    let wrong = names::qualified_name(name);
+    let is_native = !name.contains('/') || name.starts_with("kubernetes.io/") || name.contains(".kubernetes.io/");
+    if wrong.is_empty() && is_native && name != "storage" {
+        errors.push(Error::not_supported(path, name, &["storage"]));
+    }
+    errors.extend(wrong.into_iter().map(|sentence| Error::invalid(path, name, sentence)));
+}
+
+/// A spec with its amounts in one spelling.
+fn comparable(spec: &Map<String, Value>) -> Map<String, Value> {
+    let mut spec = spec.clone();
+    if let Some(requests) = spec.object_at("resources").and_then(|resources| resources.object_at("requests")) {
+        for amount in requests.values_mut() {
+            *amount = check::quantity(amount).to_string().into();
+        }
+    }
+    spec
+}
+
+/// The new spec of a claim without what may change (upstream: `ValidatePersistentVolumeClaimUpdate`): its volume and
+/// its class once, its size and its attributes while it is bound.
+fn fixed(object: &Object, old: &Object) -> Map<String, Value> {
+    const ANNOTATION: &str = "volume.beta.kubernetes.io/storage-class";
+    let (mut spec, was) = (comparable(object.object("spec")), comparable(old.object("spec")));
+    let mut keep = |name: &str| match was.get(name) {
+        Some(value) => spec.insert(name.to_owned(), value.clone()),
+        None => spec.remove(name),
+    };
+    if was.text("volumeName").is_empty() {
+        keep("volumeName");
+    }
+    let annotation = old.object("metadata").object("annotations").get(ANNOTATION).and_then(Value::as_str);
+    let class = object.object("spec").value("storageClassName").and_then(Value::as_str);
+    if !was.has("storageClassName") && class.is_some() && annotation.is_none_or(|old| class == Some(old)) {
+        keep("storageClassName");
+    }
+    if object.object("status").text("phase") == "Bound" {
+        keep("volumeAttributesClassName");
+        let size = was.object("resources").object("requests").get("storage").cloned();
+        let requests = spec.object_at("resources").and_then(|resources| resources.object_at("requests"));
+        if let (Some(requests), Some(size)) = (requests, size) {
+            requests.insert("storage".into(), size);
+        }
+    }
+    spec
+}
+
+/// What a volume holds: storage, and more than nothing.
+fn capacity(errors: &mut Errors, capacity: &Map<String, Value>, path: &Path) {
+    if capacity.is_empty() {
+        errors.push(Error::required(path, ""));
+    }
+    if capacity.len() != 1 || !capacity.contains_key("storage") {
+        errors.push(Error::not_supported(path, Value::Object(capacity.clone()), &["storage"]));
+    }
+    for (name, amount) in capacity {
+        let path = path.key(name);
+        not_below_zero(errors, amount, &path);
+        positive(errors, amount, &path);
+    }
+}
+
+/// Upstream: `ValidatePositiveQuantityValue`.
+fn positive(errors: &mut Errors, amount: &Value, path: &Path) {
+    let quantity = check::quantity(amount);
+    if quantity.is_zero() || quantity.is_negative() {
+        errors.push(Error::invalid(path, quantity.to_string(), "must be greater than zero"));
     }
 }
 
@@ -186,7 +306,7 @@ fn data_source(errors: &mut Errors, spec: &Map<String, Value>, path: &Path) {
         check::required(errors, source, "name", &path);
         check::required(errors, source, "kind", &path);
         let group = source.text("apiGroup");
-        if group.is_empty() && !source.text("kind").is_empty() && source.text("kind") != "PersistentVolumeClaim" {
+        if group.is_empty() && source.text("kind") != "PersistentVolumeClaim" {
             let kind = source.text("kind");
             errors.push(Error::invalid(
                 &path,
@@ -197,12 +317,19 @@ fn data_source(errors: &mut Errors, spec: &Map<String, Value>, path: &Path) {
         if !group.is_empty() {
             check::named(errors, names::dns1123_subdomain, group, &path.child("apiGroup"));
         }
+        check::optional_name(errors, names::dns1123_label, source, "namespace", &path);
+    }
+    if !spec.has("dataSource") || !spec.has("dataSourceRef") {
+        return;
     }
     let (old, new) = (spec.object("dataSource"), spec.object("dataSourceRef"));
     let same = ["apiGroup", "kind", "name"].iter().all(|field| old.text(field) == new.text(field));
-    if spec.has("dataSource") && spec.has("dataSourceRef") && new.text("namespace").is_empty() && !same {
-        let detail = "must match dataSourceRef";
-        errors.push(Error::invalid(&path.child("dataSource"), old.text("name"), detail));
+    // Upstream shows the path where the value should be.
+    let shown = path.child("dataSource").to_string();
+    if !new.text("namespace").is_empty() {
+        errors.push(Error::invalid(path, shown, "may not be specified when dataSourceRef.namespace is specified"));
+    } else if !same {
+        errors.push(Error::invalid(path, shown, "must match dataSourceRef"));
     }
 }
 
@@ -210,22 +337,15 @@ fn data_source(errors: &mut Errors, spec: &Map<String, Value>, path: &Path) {
 pub(super) fn claim_spec(errors: &mut Errors, spec: &Map<String, Value>, path: &Path) {
     access_modes(errors, spec, "at least 1 access mode is required", path);
     check::label_selector(errors, spec, "selector", path);
-    if spec.has("storageClassName") && !spec.text("storageClassName").is_empty() {
-        let class = spec.text("storageClassName");
-        check::named(errors, names::dns1123_subdomain, class, &path.child("storageClassName"));
-    }
-    data_source(errors, spec, path);
     let storage_path = path.child("resources").key("storage");
     match spec.object("resources").object("requests").get("storage") {
         None => errors.push(Error::required(&storage_path, "")),
-        Some(storage) => {
-            not_below_zero(errors, storage, &storage_path);
-            if check::quantity(storage).is_zero() {
-                errors.push(Error::invalid(&storage_path, storage.clone(), "must be greater than zero"));
-            }
-        }
+        Some(storage) => positive(errors, storage, &storage_path),
     }
+    check::optional_name(errors, names::dns1123_subdomain, spec, "storageClassName", path);
     check::one_of(errors, spec, "volumeMode", &["Block", "Filesystem"], path);
+    data_source(errors, spec, path);
+    check::optional_name(errors, names::dns1123_subdomain, spec, "volumeAttributesClassName", path);
 }
 
 fn access_modes(errors: &mut Errors, spec: &Map<String, Value>, missing: &str, path: &Path) {
@@ -237,8 +357,137 @@ fn access_modes(errors: &mut Errors, spec: &Map<String, Value>, missing: &str, p
         errors.push(Error::not_supported(&path, mode, ACCESS_MODES));
     }
     let alone = spec.texts("accessModes").any(|mode| mode == "ReadWriteOncePod");
-    if alone && spec.list("accessModes").len() > 1 {
+    let others = spec.texts("accessModes").any(|mode| mode != "ReadWriteOncePod" && ACCESS_MODES.contains(&mode));
+    if alone && others {
         let detail = "may not use ReadWriteOncePod with other access modes";
         errors.push(Error::forbidden(&path, detail));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use expect_test::{Expect, expect};
+
+    fn object(value: Value) -> Object {
+        Object::from_value(value).expect("an object")
+    }
+
+    fn check(errors: Vec<Error>, expected: &Expect) {
+        expected.assert_eq(&errors.iter().map(|error| format!("{error}\n")).collect::<String>());
+    }
+
+    fn claim(phase: &str, spec: Value) -> Object {
+        let mut all = json!({"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "2Gi"}}});
+        for (name, value) in spec.fields() {
+            all[name] = value.clone();
+        }
+        object(
+            json!({"metadata": {"name": "data"}, "spec": all, "status": {"phase": phase, "capacity": {"storage": "1Gi"}}}),
+        )
+    }
+
+    #[test]
+    fn volumes_are_checked() {
+        check(
+            PersistentVolume.validate(&object(json!({"spec": {
+                "accessModes": ["ReadWriteOncePod", "ReadOnlyMany", "Odd"], "capacity": {"storage": "0", "cpu": "1"},
+                "hostPath": {"path": "/x"}, "volumeAttributesClassName": "",
+            }}))),
+            &expect![[r#"
+                spec.accessModes: Unsupported value: "Odd": supported values: "ReadOnlyMany", "ReadWriteMany", "ReadWriteOnce", "ReadWriteOncePod"
+                spec.accessModes: Forbidden: may not use ReadWriteOncePod with other access modes
+                spec.capacity: Unsupported value: {"cpu":"1","storage":"0"}: supported values: "storage"
+                spec.capacity[storage]: Invalid value: "0": must be greater than zero
+                spec.volumeAttributesClassName: Required value: an empty string is disallowed
+                spec.csi: Required value: has to be specified when using volumeAttributesClassName
+            "#]],
+        );
+        let volume = |affinity: Value, secret: Value| {
+            object(json!({"spec": {
+                "nodeAffinity": affinity, "csi": {"driver": "d", "volumeHandle": "h", "controllerExpandSecretRef": secret},
+            }}))
+        };
+        let secret = json!({"name": "s"});
+        check(
+            PersistentVolume.validate_update(
+                &volume(json!(null), secret.clone()),
+                &object(json!({"spec": {"csi": {"driver": "d", "volumeHandle": "h"}}})),
+            ),
+            &expect![[""]],
+        );
+        check(
+            PersistentVolume
+                .validate_update(&volume(json!({"a": 1}), json!({"name": "t"})), &volume(json!({"b": 1}), secret)),
+            &expect![[r#"
+                spec.persistentvolumesource: Forbidden: spec.persistentvolumesource is immutable after creation
+                nodeAffinity: Invalid value: {"a":1}: field is immutable
+            "#]],
+        );
+    }
+
+    #[test]
+    fn a_claim_changes_in_few_ways() {
+        let sized = |phase: &str, size: &str| claim(phase, json!({"resources": {"requests": {"storage": size}}}));
+        let update = |new: &Object, old: &Object| {
+            let errors = PersistentVolumeClaim.validate_update(new, old);
+            errors.iter().map(|error| error.field.clone()).collect::<Vec<_>>().join(" ")
+        };
+        let old = claim("Bound", json!({}));
+        let storage = "spec.resources.requests.storage";
+        for (new, old, expected) in [
+            (sized("Bound", "3Gi"), &old, ""),
+            (sized("Bound", "2048Mi"), &old, ""),
+            (sized("Bound", "1536Mi"), &old, ""),
+            (sized("Bound", "1Gi"), &old, storage),
+            (sized("Pending", "3Gi"), &claim("Pending", json!({})), "spec"),
+            (claim("Bound", json!({"volumeName": "disk"})), &old, ""),
+            (claim("Bound", json!({"volumeName": "other"})), &claim("Bound", json!({"volumeName": "disk"})), "spec"),
+            (claim("Pending", json!({"storageClassName": "fast"})), &claim("Pending", json!({})), ""),
+            (
+                claim("Pending", json!({"storageClassName": "b"})),
+                &claim("Pending", json!({"storageClassName": "a"})),
+                "spec",
+            ),
+            (claim("Bound", json!({"volumeAttributesClassName": "gold"})), &old, ""),
+            (
+                claim("Bound", json!({"volumeMode": "Block"})),
+                &claim("Bound", json!({"volumeMode": "Filesystem"})),
+                "spec volumeMode",
+            ),
+            (claim("Bound", json!({"accessModes": ["ReadWriteMany"]})), &old, "spec"),
+        ] {
+            assert_eq!(update(&new, old), expected, "{:?}", new.0["spec"]);
+        }
+    }
+
+    #[test]
+    fn claims_and_their_status_are_checked() {
+        check(
+            PersistentVolumeClaim.validate(&claim(
+                "Pending",
+                json!({
+                    "resources": {"requests": {"storage": "-1"}}, "volumeAttributesClassName": "A",
+                    "dataSource": {"kind": "PersistentVolumeClaim", "name": "a"},
+                    "dataSourceRef": {"kind": "PersistentVolumeClaim", "name": "a", "namespace": "other"},
+                }),
+            )),
+            &expect![[r#"
+                spec.resources[storage]: Invalid value: "-1": must be greater than zero
+                spec: Invalid value: "spec.dataSource": may not be specified when dataSourceRef.namespace is specified
+                spec.volumeAttributesClassName: Invalid value: "A": a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and end with an alphanumeric character (e.g. 'example.com', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')
+            "#]],
+        );
+        let mut claim = claim("Bound", json!({}));
+        claim.0["status"]["allocatedResourceStatuses"] = json!({"storage": "Growing", "cpu": "NodeResizePending"});
+        claim.0["status"]["allocatedResources"] = json!({"storage": "-1", "example.com/x": "1"});
+        check(
+            PersistentVolumeClaim.validate_status_update(&claim, &claim),
+            &expect![[r#"
+            status.allocatedResourceStatuses: Unsupported value: "cpu": supported values: "storage"
+            status.allocatedResourceStatuses: Unsupported value: "storage": supported values: "ControllerResizeInProgress", "ControllerResizeInfeasible", "NodeResizeInProgress", "NodeResizeInfeasible", "NodeResizePending"
+            status.allocatedResources[storage]: Invalid value: "-1": must be greater than or equal to 0
+        "#]],
+        );
     }
 }

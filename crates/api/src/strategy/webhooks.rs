@@ -53,6 +53,10 @@ impl Strategy for WebhookConfiguration {
     fn generation(&self) -> Generation {
         Generation::Content
     }
+
+    fn allow_unconditional_update(&self) -> bool {
+        false
+    }
 }
 
 impl WebhookConfiguration {

@@ -248,6 +248,9 @@ pub(super) fn encode(object: Value) -> bytes::Bytes {
 }
 
 #[cfg(test)]
+mod inventory;
+
+#[cfg(test)]
 mod tests {
     use super::*;
     use crate::registry::finish::Canonical;

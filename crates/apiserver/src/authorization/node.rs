@@ -16,6 +16,8 @@ use super::follow::{Follower, Projection};
 use super::rule::PolicyRule;
 use crate::authorizer::{Attributes, Decision};
 
+mod of_node;
+
 const PODS: &str = "/registry/core/pods/";
 const LEASE_NAMESPACE: &str = "kube-node-lease";
 
@@ -177,6 +179,10 @@ impl NodeAuthorizer {
                 ("", "serviceaccounts") => return self.service_account(node, request),
                 ("coordination.k8s.io", "leases") => return lease(node, request),
                 ("storage.k8s.io", "csinodes") => return own_object(node, request, "CSINode"),
+                ("resource.k8s.io", "resourceslices") => return self.resource_slice(node, request),
+                ("certificates.k8s.io", "podcertificaterequests") => {
+                    return self.pod_certificate_request(node, request);
+                }
                 ("", "nodes") if request.subresource.is_empty() && request.verb == "get" && request.name != node => {
                     return no(format!("node '{node}' cannot read '{}', only its own Node object", request.name));
                 }
@@ -390,6 +396,9 @@ mod tests {
             json!({"spec": {"claimRef": {"namespace": "shop", "name": "data"}}}),
         )
         .await;
+        let slice = json!({"spec": {"nodeName": "a"}});
+        write(&store, "/registry/resource.k8s.io/resourceslices/gpus", Expect::Absent, slice.clone()).await;
+        write(&store, "/registry/certificates.k8s.io/podcertificaterequests/shop/web", Expect::Absent, slice).await;
         assert!(!ask(&authorizer, "a get secrets shop/key"), "not bound yet");
         let bound = write(&store, "/registry/core/pods/shop/web", Expect::At(unbound), spec("a")).await;
         for (words, expected) in [
@@ -420,6 +429,16 @@ mod tests {
             ("a update leases.coordination.k8s.io kube-node-lease/b", false),
             ("a create leases.coordination.k8s.io kube-node-lease/", true),
             ("a create leases.coordination.k8s.io shop/", false),
+            ("a create resourceslices.resource.k8s.io -", true),
+            ("a update resourceslices.resource.k8s.io gpus", true),
+            ("b update resourceslices.resource.k8s.io gpus", false),
+            ("a delete resourceslices.resource.k8s.io other", false),
+            ("a list resourceslices.resource.k8s.io -", false),
+            ("a get podcertificaterequests.certificates.k8s.io shop/web", true),
+            ("b get podcertificaterequests.certificates.k8s.io shop/web", false),
+            ("a create podcertificaterequests.certificates.k8s.io shop/", true),
+            ("a patch podcertificaterequests.certificates.k8s.io/status shop/web", false),
+            ("a watch podcertificaterequests.certificates.k8s.io shop/", false),
             ("a create events shop/", true),
             ("a list services /", true),
             ("a list deployments.apps shop/", false),

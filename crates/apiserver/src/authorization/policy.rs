@@ -67,11 +67,15 @@ pub struct Subject {
 }
 
 impl Subject {
-    fn word(&self) -> Option<Box<str>> {
+    /// The user or group that is meant; an account without a namespace is one of the binding's own, `of`.
+    fn word(&self, of: &str) -> Option<Box<str>> {
         match self.kind.as_str() {
             "User" => Some(user_word(&self.name)),
             "Group" => Some(group_word(&self.name)),
-            "ServiceAccount" => Some(user_word(&format!("system:serviceaccount:{}:{}", self.namespace, self.name))),
+            "ServiceAccount" => {
+                let namespace = if self.namespace.is_empty() { of } else { &self.namespace };
+                Some(user_word(&format!("system:serviceaccount:{namespace}:{}", self.name)))
+            }
             _ => None,
         }
     }
@@ -103,7 +107,8 @@ impl Projection for Policy {
             return;
         }
         self.unbind(&entry.key);
-        let subjects = stored.subjects.unwrap_or_default().iter().filter_map(Subject::word).collect();
+        let subjects = stored.subjects.unwrap_or_default();
+        let subjects = subjects.iter().filter_map(|subject| subject.word(namespace)).collect();
         let (key, role) = (entry.key.clone(), stored.role_ref);
         let binding = Arc::new(Binding { key, namespace: namespace.into(), name: name.into(), role, subjects });
         let by_subject = self.by_subject.entry(namespace.into()).or_default();

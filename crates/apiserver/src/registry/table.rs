@@ -47,7 +47,9 @@ pub fn table(row: &Resource, style: &Style, metadata: Value, objects: &[Object],
 
 /// A table without column definitions: every event of a watch but the first.
 pub fn headless(row: &Resource, style: &Style, metadata: Value, objects: &[Object], now: Timestamp) -> Value {
-    let rows: Vec<Value> = objects.iter().map(|object| table_row(row, style, object, now)).collect();
+    let mut objects: Vec<&Object> = objects.iter().collect();
+    objects.sort_by_key(|object| row.strategy.row_rank(object));
+    let rows: Vec<Value> = objects.into_iter().map(|object| table_row(row, style, object, now)).collect();
     json!({
         "kind": "Table", "apiVersion": format!("meta.k8s.io/{}", style.version), "metadata": metadata,
         "columnDefinitions": null, "rows": rows,
@@ -64,14 +66,17 @@ fn columns(row: &Resource) -> Value {
     columns.collect()
 }
 
-fn table_row(row: &Resource, style: &Style, object: &Object, now: Timestamp) -> Value {
-    let cells: Vec<Value> = row.columns.iter().map(|column| (column.cell)(object, now)).collect();
+fn table_row(row: &Resource, style: &Style, of: &Object, now: Timestamp) -> Value {
+    let cells: Vec<Value> = row.columns.iter().map(|column| (column.cell)(of, now)).collect();
     let object = match style.include {
         Include::None => Value::Null,
-        Include::Metadata => partial(object, style.version),
-        Include::Object => Value::Object(object.0.clone()),
+        Include::Metadata => partial(of, style.version),
+        Include::Object => Value::Object(of.0.clone()),
     };
-    json!({ "cells": cells, "object": object })
+    match row.strategy.row_conditions(of) {
+        Value::Null => json!({ "cells": cells, "object": object }),
+        conditions => json!({ "cells": cells, "conditions": conditions, "object": object }),
+    }
 }
 
 /// The object's metadata as `PartialObjectMetadata`.

@@ -52,8 +52,12 @@ fn check(binding: &Object) -> Result<(), StatusError> {
     if !matches!(kind, "" | "Node") {
         errors.push(Error::not_supported(&path.child("kind"), kind, &["Node", "<empty>"]));
     }
-    if binding.str_at(&["target", "name"]).unwrap_or_default().is_empty() {
+    let name = binding.str_at(&["target", "name"]).unwrap_or_default();
+    if name.is_empty() {
         errors.push(Error::required(&path.child("name"), ""));
+    } else if matches!(kind, "" | "Node") {
+        let wrong = apimachinery::validation::name_is_dns_subdomain(name, false);
+        errors.extend(wrong.into_iter().map(|words| Error::invalid(&path.child("name"), name, words)));
     }
     if errors.is_empty() {
         Ok(())
@@ -102,6 +106,8 @@ fn mark_scheduled(pod: &mut Object) {
     let generation = pod.generation();
     let status = pod.0.entry("status").or_insert_with(|| json!({}));
     let Some(status) = status.as_object_mut() else { return };
+    // Upstream: `ClearingNominatedNodeNameAfterBinding`.
+    status.remove("nominatedNodeName");
     let conditions = status.entry("conditions").or_insert_with(|| json!([]));
     let Some(conditions) = conditions.as_array_mut() else { return };
     let scheduled = json!({

@@ -46,6 +46,10 @@ impl Strategy for TrustBundle {
     fn generation(&self) -> Generation {
         Generation::Never
     }
+
+    fn allow_unconditional_update(&self) -> bool {
+        false
+    }
 }
 
 fn name(errors: &mut Errors, name: &str, signer: &str) {

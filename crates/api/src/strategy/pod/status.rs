@@ -11,7 +11,7 @@ use crate::json::Read;
 pub(super) fn validate(object: &Object, old: &Object) -> Errors {
     let mut errors = Errors::new();
     let (new, before, path) = (object.object("status"), old.object("status"), Path::new("status"));
-    let node = new.text("nominatedNodeName");
+    let (node, before_node) = (new.text("nominatedNodeName"), old.object("spec").text("nodeName"));
     if !node.is_empty() {
         check::named(&mut errors, names::dns1123_subdomain, node, &path.child("nominatedNodeName"));
     }
@@ -24,9 +24,13 @@ pub(super) fn validate(object: &Object, old: &Object) -> Errors {
             errors.push(Error::invalid(&path.child(list), new.list(list).to_vec(), detail));
         }
     }
-    for condition in new.list("conditions").iter().filter(|condition| condition.text("type").is_empty()) {
-        errors.push(Error::required(&path.child("conditions").child("type"), condition.text("reason")));
+    if !before_node.is_empty() && !node.is_empty() && node != before.text("nominatedNodeName") {
+        let detail = "may not be set on pods that are already bound to a node";
+        errors.push(Error::forbidden(&path.child("nominatedNodeName"), detail));
     }
+    conditions(&mut errors, new.list("conditions"), &path.child("conditions"));
+    check::immutable(&mut errors, new.value("qosClass"), before.value("qosClass"), &path.child("qosClass"));
+    claims(&mut errors, object, &path.child("resourceClaimStatuses"));
     if object.object("spec").text("restartPolicy") == "Always" {
         return errors;
     }
@@ -40,6 +44,41 @@ pub(super) fn validate(object: &Object, old: &Object) -> Errors {
         }
     }
     errors
+}
+
+/// Conditions of others have qualified names (upstream: `validatePodConditions`).
+fn conditions(errors: &mut Errors, conditions: &[Value], path: &Path) {
+    const SYSTEM: &[&str] = &["PodScheduled", "Ready", "Initialized"];
+    for (index, condition) in conditions.iter().enumerate() {
+        let (kind, path) = (condition.text("type"), path.index(index));
+        if let Some(generation) = condition.int("observedGeneration").filter(|generation| *generation < 0) {
+            let detail = "must be a non-negative integer";
+            errors.push(Error::invalid(&path.child("observedGeneration"), generation, detail));
+        }
+        if !SYSTEM.contains(&kind) {
+            check::named(errors, names::qualified_name, kind, &path.child("Type"));
+        }
+    }
+}
+
+/// Which claim stands for which of the spec (upstream: `validatePodResourceClaimStatuses`).
+fn claims(errors: &mut Errors, pod: &Object, path: &Path) {
+    let known = pod.object("spec").list("resourceClaims");
+    let statuses = pod.object("status").list("resourceClaimStatuses");
+    for (index, status) in statuses.iter().enumerate() {
+        let (name, path) = (status.text("name"), path.index(index));
+        if !known.iter().any(|claim| claim.text("name") == name) {
+            let detail = "must match the name of an entry in `spec.resourceClaims`";
+            errors.push(Error::invalid(&path.child("name"), name, detail));
+        }
+        if statuses[..index].iter().any(|other| other.text("name") == name) {
+            errors.push(Error::duplicate(&path.child("name"), name));
+        }
+        if status.has("resourceClaimName") {
+            let claim = status.text("resourceClaimName");
+            check::named(errors, names::dns1123_subdomain, claim, &path.child("resourceClaimName"));
+        }
+    }
 }
 
 /// Whether a container has ended and nothing restarts it.
@@ -62,6 +101,34 @@ fn goes_on(statuses: &[Value], old: &Value) -> bool {
 mod tests {
     use super::*;
     use serde_json::json;
+
+    #[test]
+    fn a_status_is_of_its_pod() {
+        let pod = |node: &str, status: Value| {
+            let spec = json!({"nodeName": node, "restartPolicy": "Always", "resourceClaims": [{"name": "gpu"}]});
+            Object::from_value(json!({"spec": spec, "status": status})).expect("an object")
+        };
+        let old = json!({"qosClass": "Burstable"});
+        for (node, status, expected) in [
+            ("", json!({"qosClass": "Burstable", "nominatedNodeName": "n1"}), ""),
+            ("n1", json!({"qosClass": "Burstable", "nominatedNodeName": "n2"}), "status.nominatedNodeName"),
+            ("", json!({"qosClass": "BestEffort"}), "status.qosClass"),
+            (
+                "",
+                json!({"qosClass": "Burstable", "conditions": [{"type": "Ready"}, {"type": "a b"}]}),
+                "status.conditions[1].Type",
+            ),
+            (
+                "",
+                json!({"qosClass": "Burstable", "resourceClaimStatuses": [{"name": "gpu"}, {"name": "x"}]}),
+                "status.resourceClaimStatuses[1].name",
+            ),
+        ] {
+            let errors = validate(&pod(node, status), &pod(node, old.clone()));
+            let fields: Vec<String> = errors.iter().map(|error| error.field.to_string()).collect();
+            assert_eq!(fields.join(" "), expected);
+        }
+    }
 
     #[test]
     fn what_has_ended_stays_so() {

@@ -8,6 +8,8 @@ use super::validation;
 use crate::check::Errors;
 use crate::json::{Read, Write};
 
+mod gated;
+
 const CHANGEABLE: &str = "`spec.containers[*].image`,`spec.initContainers[*].image`,`spec.activeDeadlineSeconds`,\
     `spec.tolerations` (only additions to existing tolerations),`spec.terminationGracePeriodSeconds` (allow it to be \
     set to 1 if it was previously negative)";
@@ -35,6 +37,10 @@ pub(super) fn validate(object: &Object, old: &Object) -> Errors {
     if !only_adds_tolerations(new.list("tolerations"), old.list("tolerations")) {
         let detail = "existing toleration can not be modified except its tolerationSeconds";
         errors.push(Error::forbidden(&path.child("tolerations"), detail));
+    }
+    gated::gates(&mut errors, new, old, &path);
+    if !old.list("schedulingGates").is_empty() {
+        gated::narrowed(&mut errors, new, old, &path);
     }
     if !errors.is_empty() {
         return errors;
@@ -82,11 +88,9 @@ fn with_changeable_fields_of(old: &Map<String, Value>, new: &Map<String, Value>)
     {
         take(&mut spec, new, "terminationGracePeriodSeconds");
     }
+    take(&mut spec, new, "schedulingGates");
     if !old.list("schedulingGates").is_empty() {
-        // A gated pod may lose gates and be narrowed to fewer nodes.
-        for field in ["schedulingGates", "nodeSelector", "affinity"] {
-            take(&mut spec, new, field);
-        }
+        gated::take(&mut spec, new);
     }
     spec
 }

@@ -22,8 +22,9 @@ mod security;
 mod volume;
 
 pub(crate) use affinity::node_selector;
+pub(crate) use affinity::tolerations;
 pub(crate) use container::ephemeral_containers;
-pub(crate) use resources::{not_below_zero, resource_list};
+pub(crate) use resources::{not_below_zero, quantity_of, requirements};
 pub(crate) use volume::source as volume_source;
 
 /// The names of the pod's volumes, to which mounts refer.

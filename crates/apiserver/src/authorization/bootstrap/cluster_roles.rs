@@ -34,8 +34,8 @@ pub const NODE_RULES: &str = "
     read; node.k8s.io; runtimeclasses
     get; resource.k8s.io; resourceclaims
     deletecollection; resource.k8s.io; resourceslices
-    create,delete,get,list,patch,update,watch; resource.k8s.io; resourceslices
     read; certificates.k8s.io; clustertrustbundles
+    get; core; serviceaccounts
     create,get,list,watch; certificates.k8s.io; podcertificaterequests
 ";
 
@@ -49,8 +49,9 @@ const AGGREGATE_TO_EDIT: &str = "
     impersonate; core; serviceaccounts
     write; core; pods,pods/attach,pods/exec,pods/portforward,pods/proxy
     create; core; pods/eviction
-    write; core; configmaps,events,persistentvolumeclaims,replicationcontrollers,replicationcontrollers/scale,secrets,serviceaccounts,services,services/proxy
+    write; core; configmaps,persistentvolumeclaims,replicationcontrollers,replicationcontrollers/scale,secrets,serviceaccounts,services,services/proxy
     create; core; serviceaccounts/token
+    write; core,events.k8s.io; events
     write; apps; daemonsets,deployments,deployments/rollback,deployments/scale,replicasets,replicasets/scale,statefulsets,statefulsets/scale
     write; autoscaling; horizontalpodautoscalers
     write; batch; cronjobs,jobs
@@ -58,13 +59,14 @@ const AGGREGATE_TO_EDIT: &str = "
     write; policy; poddisruptionbudgets
     write; networking.k8s.io; ingresses,networkpolicies
     readwrite; coordination.k8s.io; leases
-    readwrite; resource.k8s.io; resourceclaims,resourceclaimtemplates
+    write; resource.k8s.io; resourceclaims,resourceclaimtemplates
 ";
 
 const AGGREGATE_TO_VIEW: &str = "
     read; core; configmaps,endpoints,persistentvolumeclaims,persistentvolumeclaims/status,pods,replicationcontrollers,replicationcontrollers/scale,serviceaccounts,services,services/status
-    read; core; bindings,events,limitranges,namespaces/status,pods/log,pods/status,replicationcontrollers/status,resourcequotas,resourcequotas/status
+    read; core; bindings,limitranges,namespaces/status,pods/log,pods/status,replicationcontrollers/status,resourcequotas,resourcequotas/status
     read; core; namespaces
+    read; core,events.k8s.io; events
     read; discovery.k8s.io; endpointslices
     read; apps; controllerrevisions,daemonsets,daemonsets/status,deployments,deployments/scale,deployments/status,replicasets,replicasets/scale,replicasets/status,statefulsets,statefulsets/scale,statefulsets/status
     read; autoscaling; horizontalpodautoscalers,horizontalpodautoscalers/status
@@ -93,8 +95,7 @@ const KUBE_SCHEDULER: &str = "
     create,patch,update; core,events.k8s.io; events
     create; coordination.k8s.io; leases
     get,list,update,watch; coordination.k8s.io; leases; kube-scheduler
-    create; coordination.k8s.io; leasecandidates
-    delete,deletecollection,get,list,patch,update,watch; coordination.k8s.io; leasecandidates
+    readwrite; coordination.k8s.io; leasecandidates
     read; core; nodes
     delete,get,list,watch; core; pods
     create; core; bindings,pods/binding
@@ -112,11 +113,13 @@ const KUBE_SCHEDULER: &str = "
     read; storage.k8s.io; csistoragecapacities
     read; storage.k8s.io; volumeattachments
     read; resource.k8s.io; deviceclasses
-    read; resource.k8s.io; resourceclaims
-    patch,update; resource.k8s.io; resourceclaims
-    patch,update; resource.k8s.io; resourceclaims/status
+    get,list,patch,update,watch; resource.k8s.io; resourceclaims
+    get,list,patch,update,watch; resource.k8s.io; resourceclaims/status
+    update; core; pods/finalizers
     read; resource.k8s.io; resourceslices
-    patch; core; pods/finalizers
+    create,delete; resource.k8s.io; resourceclaims
+    read; resource.k8s.io; devicetaintrules
+    patch,update; resource.k8s.io; resourceclaims/binding
 ";
 
 const NODE_PROXIER: &str = "
@@ -136,11 +139,13 @@ const VOLUME_SCHEDULER: &str = "
 const KUBELET_API_ADMIN: &str = "
     read; core; nodes
     proxy; core; nodes
-    *; core; nodes/checkpoint,nodes/configz,nodes/healthz,nodes/log,nodes/metrics,nodes/pods,nodes/proxy,nodes/stats
+    *; core; nodes/log,nodes/metrics,nodes/proxy,nodes/stats
+    *; core; nodes/configz,nodes/healthz,nodes/pods
 ";
 
 const MONITORING: &str = "
     get; url; /healthz,/healthz/*,/livez,/livez/*,/metrics,/metrics/slis,/readyz,/readyz/*
+    get; core; nodes/metrics
 ";
 
 const DISCOVERY: &str = "

@@ -12,7 +12,6 @@ pub const ROLES: &[Role] = &[
          patch,update; core; nodes/status
          list,watch; core; pods
          create,delete,get,list,watch; storage.k8s.io; volumeattachments
-         patch,update; storage.k8s.io; volumeattachments/status
          read; storage.k8s.io; csidrivers
          read; storage.k8s.io; csinodes
          create,patch,update; core,events.k8s.io; events",
@@ -36,7 +35,7 @@ pub const ROLES: &[Role] = &[
          create,delete,get,list,patch,update,watch; batch; jobs
          update; batch; cronjobs/status
          update; batch; cronjobs/finalizers
-         delete,list; core; pods
+         delete,list,watch; core; pods
          create,patch,update; core,events.k8s.io; events",
     ),
     Role::cluster(
@@ -75,7 +74,6 @@ pub const ROLES: &[Role] = &[
          read; policy; poddisruptionbudgets
          read; apps; statefulsets
          update; policy; poddisruptionbudgets/status
-         list,watch; core; pods
          patch,update; core; pods/status
          get; *; */scale
          create,patch,update; core,events.k8s.io; events",
@@ -83,7 +81,7 @@ pub const ROLES: &[Role] = &[
     Role::cluster(
         "system:controller:endpoint-controller",
         "read; core; pods,services
-         create,delete,get,list,update; core; endpoints
+         create,delete,get,list,update,watch; core; endpoints
          create; core; endpoints/restricted
          create,patch,update; core,events.k8s.io; events",
     ),
@@ -92,7 +90,6 @@ pub const ROLES: &[Role] = &[
         "read; core; nodes,pods,services
          update; core; services/finalizers
          create,delete,get,list,update,watch; discovery.k8s.io; endpointslices
-         create; discovery.k8s.io; endpointslices/restricted
          create,patch,update; core,events.k8s.io; events",
     ),
     Role::cluster(
@@ -101,7 +98,6 @@ pub const ROLES: &[Role] = &[
          update; core; services/finalizers
          update; core; endpoints/finalizers
          create,delete,get,list,update,watch; discovery.k8s.io; endpointslices
-         create; discovery.k8s.io; endpointslices/restricted
          create,patch,update; core,events.k8s.io; events",
     ),
     Role::cluster(
@@ -116,9 +112,6 @@ pub const ROLES: &[Role] = &[
         "get,list,patch,update,watch; core; persistentvolumes
          patch,update; core; persistentvolumeclaims/status
          read; core; persistentvolumeclaims
-         read; storage.k8s.io; storageclasses
-         get; core; endpoints,services
-         get; core; secrets
          create,patch,update; core,events.k8s.io; events",
     ),
     Role::cluster(
@@ -131,10 +124,10 @@ pub const ROLES: &[Role] = &[
         "read; autoscaling; horizontalpodautoscalers
          update; autoscaling; horizontalpodautoscalers/status
          get,update; *; */scale
-         list; core; pods
-         list; metrics.k8s.io; pods
-         get,list; custom.metrics.k8s.io; *
-         get,list; external.metrics.k8s.io; *
+         list,watch; core; pods
+         list,watch; metrics.k8s.io; pods
+         read; custom.metrics.k8s.io; *
+         read; external.metrics.k8s.io; *
          create,patch,update; core,events.k8s.io; events",
     ),
     Role::cluster(
@@ -143,7 +136,6 @@ pub const ROLES: &[Role] = &[
          update; batch; jobs/status
          update; batch; jobs/finalizers
          create,delete,list,patch,watch; core; pods
-         patch,update; core; pods/status
          create,patch,update; core,events.k8s.io; events",
     ),
     Role::cluster(
@@ -161,14 +153,15 @@ pub const ROLES: &[Role] = &[
         "system:controller:namespace-controller",
         "delete,get,list,watch; core; namespaces
          update; core; namespaces/finalize,namespaces/status
-         delete,deletecollection,get,list; *; *",
+         delete,deletecollection,get,list,watch; *; *",
     ),
     Role::cluster(
         "system:controller:node-controller",
-        "delete,get,list,patch,update; core; nodes
+        "delete,get,list,patch,update,watch; core; nodes
          patch,update; core; nodes/status
          patch,update; core; pods/status
-         delete,get,list; core; pods
+         delete,get,list,watch; core; pods
+         read; coordination.k8s.io; leases
          create,patch,update; core,events.k8s.io; events",
     ),
     Role::cluster(
@@ -179,10 +172,9 @@ pub const ROLES: &[Role] = &[
          update; core; persistentvolumeclaims/status
          create,delete,get,list,watch; core; pods
          read; storage.k8s.io; storageclasses
-         create,delete,get,list,update,watch; core; endpoints,services
-         get,list; core; secrets
-         read; core; nodes
-         create,patch,update; core,events.k8s.io; events",
+         list,watch; core; nodes
+         create,patch,update; core,events.k8s.io; events
+         watch; core; events",
     ),
     Role::cluster(
         "system:controller:pod-garbage-collector",
@@ -192,8 +184,7 @@ pub const ROLES: &[Role] = &[
     ),
     Role::cluster(
         "system:controller:podcertificaterequestcleaner",
-        "delete,get,list,watch; certificates.k8s.io; podcertificaterequests
-         create,patch,update; core,events.k8s.io; events",
+        "delete,get,list,watch; certificates.k8s.io; podcertificaterequests",
     ),
     Role::cluster(
         "system:controller:pv-protection-controller",
@@ -203,6 +194,7 @@ pub const ROLES: &[Role] = &[
     Role::cluster(
         "system:controller:pvc-protection-controller",
         "get,list,update,watch; core; persistentvolumeclaims
+         update; core; persistentvolumeclaims/status
          read; core; pods
          create,patch,update; core,events.k8s.io; events",
     ),
@@ -229,7 +221,7 @@ pub const ROLES: &[Role] = &[
          patch,update; core; pods/status
          create,delete,get,list,watch; resource.k8s.io; resourceclaims
          patch,update; resource.k8s.io; resourceclaims,resourceclaims/status
-         read; resource.k8s.io; resourceclaimtemplates
+         patch,update; resource.k8s.io; resourceclaims/binding
          create,patch,update; core,events.k8s.io; events",
     ),
     Role::cluster(
@@ -283,22 +275,17 @@ pub const ROLES: &[Role] = &[
          update; apps; statefulsets/finalizers
          create,delete,get,patch,update; core; pods
          create,delete,get,list,patch,update,watch; apps; controllerrevisions
-         create,get; core; persistentvolumeclaims
-         delete,list,update,watch; core; persistentvolumeclaims
+         create,get,list,watch; core; persistentvolumeclaims
+         delete,update; core; persistentvolumeclaims
+         update; core; pods/finalizers
          create,patch,update; core,events.k8s.io; events",
     ),
     Role::cluster(
         "system:controller:storage-version-migrator-controller",
         "list,patch; *; *
-         update; storagemigration.k8s.io; storageversionmigrations/status
-         create,patch,update; core,events.k8s.io; events",
-    ),
-    Role::cluster(
-        "system:controller:taint-eviction-controller",
-        "delete,get,list,watch; core; pods
-         read; core; nodes
-         patch,update; core; pods/status
-         create,patch,update; core,events.k8s.io; events",
+         get; apiextensions.k8s.io; customresourcedefinitions
+         patch; apiextensions.k8s.io; customresourcedefinitions/status
+         update; storagemigration.k8s.io; storageversionmigrations/status",
     ),
     Role::cluster(
         "system:controller:ttl-after-finished-controller",
@@ -318,8 +305,8 @@ pub const ROLES: &[Role] = &[
     ),
     Role::cluster(
         "system:controller:volumeattributesclass-protection-controller",
-        "list,watch; core; persistentvolumeclaims
-         list,watch; core; persistentvolumes
+        "read; core; persistentvolumeclaims
+         read; core; persistentvolumes
          get,list,update,watch; storage.k8s.io; volumeattributesclasses
          create,patch,update; core,events.k8s.io; events",
     ),

@@ -173,7 +173,7 @@ pub(super) fn spread(errors: &mut Errors, constraints: &[Value], path: &Path) {
 }
 
 /// `tolerations`.
-pub(super) fn tolerations(errors: &mut Errors, tolerations: &[Value], path: &Path) {
+pub(crate) fn tolerations(errors: &mut Errors, tolerations: &[Value], path: &Path) {
     for (index, toleration) in tolerations.iter().enumerate() {
         let path = path.index(index);
         let (key, operator, value, effect) =

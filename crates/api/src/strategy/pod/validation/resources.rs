@@ -10,7 +10,7 @@ use crate::json::Read;
 const STANDARD: &[&str] = &["cpu", "memory", "ephemeral-storage"];
 
 /// The resources of a container.
-pub(super) fn requirements(errors: &mut Errors, resources: &Map<String, Value>, path: &Path) {
+pub(crate) fn requirements(errors: &mut Errors, resources: &Map<String, Value>, path: &Path) {
     let (limits, requests) = (resources.object("limits"), resources.object("requests"));
     for (list, part) in [(limits, "limits"), (requests, "requests")] {
         for (name, value) in list {
@@ -65,12 +65,33 @@ fn within_limits(errors: &mut Errors, limits: &Map<String, Value>, requests: &Ma
 }
 
 /// A plain list of resources, as `overhead` or a node's capacity.
-pub(crate) fn resource_list(errors: &mut Errors, list: &Map<String, Value>, path: &Path) {
+pub(super) fn resource_list(errors: &mut Errors, list: &Map<String, Value>, path: &Path) {
     for (name, value) in list {
         let path = path.key(name);
         resource_name(errors, name, &path);
         not_below_zero(errors, value, &path);
     }
+}
+
+/// The amount of a resource: not negative, and whole where things are counted
+/// (upstream: `ValidateResourceQuantityValue`).
+pub(crate) fn quantity_of(errors: &mut Errors, name: &str, value: &Value, path: &Path) {
+    const COUNTED: &[&str] = &[
+        "pods",
+        "resourcequotas",
+        "services",
+        "replicationcontrollers",
+        "secrets",
+        "configmaps",
+        "persistentvolumeclaims",
+        "services.nodeports",
+        "services.loadbalancers",
+    ];
+    not_below_zero(errors, value, path);
+    if COUNTED.contains(&name) && check::quantity(value).milli_value() % 1000 != 0 {
+        errors.push(Error::invalid(path, text(value), "must be an integer"));
+    }
+    whole(errors, name, value, path);
 }
 
 /// A quantity that may not be negative.

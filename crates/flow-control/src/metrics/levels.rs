@@ -1,0 +1,123 @@
+//! What is counted of a level: its seats and the demand for them.
+
+use component_base::metrics::{Counter, Family, Gauge, Metrics};
+use prometheus_client::encoding::EncodeLabelSet;
+
+use super::{Fraction, name};
+
+/// One level.
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct OfLevel {
+    priority_level: String,
+}
+
+/// The families of levels.
+#[derive(Debug)]
+pub(super) struct Levels {
+    nominal: Family<OfLevel, Gauge>,
+    lower: Family<OfLevel, Gauge>,
+    upper: Family<OfLevel, Gauge>,
+    current: Family<OfLevel, Gauge>,
+    no_accommodation: Family<OfLevel, Counter>,
+    current_r: Family<OfLevel, Fraction>,
+    high_watermark: Family<OfLevel, Fraction>,
+    average: Family<OfLevel, Fraction>,
+    deviation: Family<OfLevel, Fraction>,
+    smoothed: Family<OfLevel, Fraction>,
+    target: Family<OfLevel, Fraction>,
+}
+
+impl Levels {
+    pub(super) fn register(metrics: &Metrics) -> Self {
+        macro_rules! plain {
+            ($name:literal, $help:literal) => {
+                metrics.register(&name($name), $help, Family::default())
+            };
+        }
+        Self {
+            nominal: plain!(
+                "nominal_limit_seats",
+                "Nominal number of execution seats configured for each priority level"
+            ),
+            lower: plain!(
+                "lower_limit_seats",
+                "Configured lower bound on number of execution seats available to each priority level"
+            ),
+            upper: plain!(
+                "upper_limit_seats",
+                "Configured upper bound on number of execution seats available to each priority level"
+            ),
+            current: plain!(
+                "current_limit_seats",
+                "current derived number of execution seats available to each priority level"
+            ),
+            no_accommodation: plain!(
+                "request_dispatch_no_accommodation",
+                "Number of times a dispatch attempt resulted in a non accommodation due to lack of available seats"
+            ),
+            current_r: plain!("current_r", "R(time of last change)"),
+            high_watermark: plain!(
+                "demand_seats_high_watermark",
+                "High watermark, over last adjustment period, of demand_seats"
+            ),
+            average: plain!(
+                "demand_seats_average",
+                "Time-weighted average, over last adjustment period, of demand_seats"
+            ),
+            deviation: plain!(
+                "demand_seats_stdev",
+                "Time-weighted standard deviation, over last adjustment period, of demand_seats"
+            ),
+            smoothed: plain!("demand_seats_smoothed", "Smoothed seat demands"),
+            target: plain!("target_seats", "Seat allocation targets"),
+        }
+    }
+
+    /// The handles of a level.
+    pub(super) fn of(&self, level: &str) -> LevelMetrics {
+        let labels = OfLevel { priority_level: level.to_owned() };
+        LevelMetrics {
+            nominal: self.nominal.get_or_create_owned(&labels),
+            lower: self.lower.get_or_create_owned(&labels),
+            upper: self.upper.get_or_create_owned(&labels),
+            current: self.current.get_or_create_owned(&labels),
+            no_accommodation: self.no_accommodation.get_or_create_owned(&labels),
+            current_r: self.current_r.get_or_create_owned(&labels),
+            high_watermark: self.high_watermark.get_or_create_owned(&labels),
+            average: self.average.get_or_create_owned(&labels),
+            deviation: self.deviation.get_or_create_owned(&labels),
+            smoothed: self.smoothed.get_or_create_owned(&labels),
+            target: self.target.get_or_create_owned(&labels),
+        }
+    }
+
+    /// Forgets a level that is gone.
+    pub(super) fn forget(&self, level: &str) {
+        let labels = OfLevel { priority_level: level.to_owned() };
+        for family in [&self.nominal, &self.lower, &self.upper, &self.current] {
+            family.remove(&labels);
+        }
+        self.no_accommodation.remove(&labels);
+        for family in
+            [&self.current_r, &self.high_watermark, &self.average, &self.deviation, &self.smoothed, &self.target]
+        {
+            family.remove(&labels);
+        }
+    }
+}
+
+/// A level's handles.
+#[derive(Clone, Debug)]
+pub(crate) struct LevelMetrics {
+    pub(crate) nominal: Gauge,
+    pub(crate) lower: Gauge,
+    pub(crate) upper: Gauge,
+    pub(crate) current: Gauge,
+    pub(crate) no_accommodation: Counter,
+    pub(crate) current_r: Fraction,
+    pub(crate) high_watermark: Fraction,
+    pub(crate) average: Fraction,
+    pub(crate) deviation: Fraction,
+    pub(crate) smoothed: Fraction,
+    pub(crate) target: Fraction,
+}
