@@ -92,7 +92,7 @@ fn backend(errors: &mut Errors, backend: &Map<String, Value>, path: &Path) {
         (true, false) => {}
         (false, true) => {
             let (service, path) = (backend.object("service"), path.child("service"));
-            check::required_name(errors, names::dns1035_label, service, "name", &path);
+            check::required_name(errors, names::dns1123_label, service, "name", &path);
             let (port, path) = (service.object("port"), path.child("port"));
             match (port.text("name"), port.int("number").unwrap_or_default()) {
                 ("", 0) => errors.push(Error::required(&path, "port name or number is required")),
