@@ -264,8 +264,19 @@ pub fn ip(text: &str) -> Vec<String> {
             vec!["must not be an IPv4-mapped IPv6 address".into()]
         }
         Ok(_) => Vec::new(),
+        Err(_) if without_leading_zeros(text).parse::<IpAddr>().is_ok() => vec!["must not have leading 0s".into()],
         Err(_) => vec!["must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)".into()],
     }
+}
+
+/// The address that the old parser made of one with zeros before the numbers of its IPv4 part.
+fn without_leading_zeros(address: &str) -> String {
+    let (before, numbers) = address.rfind(':').map_or(("", address), |colon| address.split_at(colon + 1));
+    let shortened = numbers.split('.').map(|number| {
+        let rest = number.trim_start_matches('0');
+        if rest.is_empty() && !number.is_empty() { "0" } else { rest }
+    });
+    format!("{before}{}", shortened.collect::<Vec<_>>().join("."))
 }
 
 /// A block of addresses, without bits beyond its prefix.
@@ -274,8 +285,16 @@ pub fn cidr(text: &str) -> Vec<String> {
     let Some((address, length)) = text.split_once('/') else { return refused() };
     let plain = length == "0" || !length.starts_with(['0', '+']);
     let (Ok(address), Ok(length), true) = (address.parse::<IpAddr>(), length.parse::<u32>(), plain) else {
-        return refused();
+        let digits = length.bytes().all(|byte| byte.is_ascii_digit());
+        let once_good = without_leading_zeros(address).parse::<IpAddr>().is_ok_and(|address| {
+            digits && length.parse::<u8>().is_ok_and(|length| length <= if address.is_ipv4() { 32 } else { 128 })
+        });
+        let words = "must not have leading 0s in IP or prefix length";
+        return if once_good { vec![words.into()] } else { refused() };
     };
+    if matches!(address, IpAddr::V6(address) if address.to_ipv4_mapped().is_some()) {
+        return vec!["must not have an IPv4-mapped IPv6 address".into()];
+    }
     let (bits, width) = match address {
         IpAddr::V4(address) => (u128::from(u32::from(address)) << 96, 32),
         IpAddr::V6(address) => (u128::from(address), 128),
@@ -312,7 +331,7 @@ pub fn name_is_dns_label(text: &str, prefix: bool) -> Vec<String> {
     dns1123_label(&complete(text, prefix))
 }
 
-/// The name of a Service before 1.36, and of kinds that follow it.
+/// The name of a Service as it was before 1.36.
 pub fn name_is_dns1035_label(text: &str, prefix: bool) -> Vec<String> {
     dns1035_label(&complete(text, prefix))
 }
@@ -371,6 +390,27 @@ mod tests {
             must not begin or end with a hyphen"#]],
         );
         check(port_number(0), expect!["must be between 1 and 65535, inclusive"]);
+    }
+
+    #[test]
+    fn addresses_have_one_spelling() {
+        for (address, words) in [
+            ("10.09.8.7", "must not have leading 0s"),
+            ("::ffff:01.2.3.4", "must not have leading 0s"),
+            ("::ffff:1.2.3.4", "must not be an IPv4-mapped IPv6 address"),
+            ("10.09.8.x", "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)"),
+        ] {
+            assert_eq!(ip(address), [words], "{address}");
+        }
+        for (block, words) in [
+            ("010.0.0.0/8", "must not have leading 0s in IP or prefix length"),
+            ("10.0.0.0/08", "must not have leading 0s in IP or prefix length"),
+            ("::ffff:1.2.3.0/120", "must not have an IPv4-mapped IPv6 address"),
+            ("10.0.0.1/8", "must not have bits set beyond the prefix length"),
+            ("10.0.0.0/033", "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)"),
+        ] {
+            assert_eq!(cidr(block), [words], "{block}");
+        }
     }
 
     #[test]

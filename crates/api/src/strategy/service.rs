@@ -109,27 +109,40 @@ impl Strategy for Service {
         let spec = object.object("spec");
         let (is_external, is_headless) = (spec.text("type") == "ExternalName", spec.text("clusterIP") == "None");
         let has_ips = !spec.list("externalIPs").is_empty();
+        let hints = "service.kubernetes.io/topology-aware-hints";
         let found = [
+            (
+                object.object("metadata").object("annotations").has(hints),
+                "annotation service.kubernetes.io/topology-aware-hints is deprecated, please use service.kubernetes.io/topology-mode instead",
+            ),
+            (
+                is_headless && !spec.text("loadBalancerIP").is_empty(),
+                "spec.loadBalancerIP is ignored for headless services",
+            ),
+            (is_headless && has_ips, "spec.externalIPs is ignored for headless services"),
+            (
+                is_headless && !matches!(spec.text("sessionAffinity"), "" | "None"),
+                "spec.SessionAffinity is ignored for headless services",
+            ),
+            (
+                has_ips && !is_headless && !is_external,
+                "spec.externalIPs is deprecated and may no longer be implemented in some clusters",
+            ),
             (is_external && has_ips, "spec.externalIPs is ignored when spec.type is \"ExternalName\""),
             (
                 !is_external && !spec.text("externalName").is_empty(),
                 "spec.externalName is ignored when spec.type is not \"ExternalName\"",
             ),
             (
-                is_headless && !spec.text("loadBalancerIP").is_empty(),
-                "spec.loadBalancerIP is ignored when spec.clusterIP is \"None\"",
-            ),
-            (is_headless && has_ips, "spec.externalIPs is ignored when spec.clusterIP is \"None\""),
-            (
-                is_headless && !matches!(spec.text("sessionAffinity"), "" | "None"),
-                "spec.SessionAffinity is ignored for headless services",
+                spec.text("trafficDistribution") == "PreferClose",
+                "spec.trafficDistribution: \"PreferClose\" is deprecated; use \"PreferSameZone\"",
             ),
         ];
         found.iter().filter(|(holds, _)| *holds).map(|(_, words)| (*words).to_owned()).collect()
     }
 
     fn name_errors(&self, name: &str, prefix: bool) -> Vec<String> {
-        names::name_is_dns1035_label(name, prefix)
+        names::name_is_dns_label(name, prefix)
     }
 
     fn generation(&self) -> Generation {

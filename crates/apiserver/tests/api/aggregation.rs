@@ -1,7 +1,6 @@
 //! Groups that other servers answer.
 
 use std::collections::BTreeMap;
-use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,9 +9,10 @@ use apiserver::aggregation::ProxyClientConfig;
 use apiserver::authenticator::NobodyKnown;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
 use component_base::Scope;
 use http::{Request, Response};
-use http_body_util::Full;
+use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
@@ -23,18 +23,26 @@ use tokio_rustls::TlsAcceptor;
 use crate::harness::{Answer, Cluster};
 use crate::streams::Ca;
 
-const API_SERVICES: &str = "/apis/apiregistration.k8s.io/v1/apiservices";
-const GROUP: &str = "ext.example.org";
+pub const API_SERVICES: &str = "/apis/apiregistration.k8s.io/v1/apiservices";
+pub const GROUP: &str = "ext.example.org";
 
 /// A server of a group of its own, and the CA that signs both sides' certificates.
-struct Extension {
-    ca: Ca,
+pub struct Extension {
+    pub ca: Ca,
     port: u16,
     scope: Scope,
 }
 
 impl Extension {
     async fn start() -> Self {
+        Self::answering(answer).await
+    }
+
+    /// A server that answers like this; the last argument says whether it was shown a certificate.
+    pub async fn answering<F>(answer: F) -> Self
+    where
+        F: Fn(&Request<Bytes>, bool) -> Response<Full<Bytes>> + Clone + Send + Sync + 'static,
+    {
         let (ca, scope) = (Ca::new(), Scope::root());
         let leaf = ca.leaf_at("extension", "ext.default.svc");
         let tls = apiserver::serve::tls_config(&leaf.cert, &leaf.key, &ca.pem).expect("TLS");
@@ -43,12 +51,18 @@ impl Extension {
         let (acceptor, tasks) = (TlsAcceptor::from(Arc::new(tls)), scope.clone());
         scope.spawn("extension", async move {
             while let Ok((stream, _)) = listener.accept().await {
-                let acceptor = acceptor.clone();
+                let (acceptor, answer) = (acceptor.clone(), answer.clone());
                 tasks.spawn("extension/connection", async move {
                     let Ok(stream) = acceptor.accept(stream).await else { return };
                     let shown = stream.get_ref().1.peer_certificates().is_some();
-                    let service =
-                        service_fn(move |request| async move { Ok::<_, Infallible>(answer(&request, shown)) });
+                    let service = service_fn(move |request: Request<Incoming>| {
+                        let answer = answer.clone();
+                        async move {
+                            let (parts, body) = request.into_parts();
+                            let body = body.collect().await?.to_bytes();
+                            Ok::<_, hyper::Error>(answer(&Request::from_parts(parts, body), shown))
+                        }
+                    });
                     let http = hyper::server::conn::http1::Builder::new();
                     let _ = http.serve_connection(TokioIo::new(stream), service).await;
                 });
@@ -58,7 +72,7 @@ impl Extension {
     }
 
     /// The server that knows this one.
-    async fn cluster(&self) -> Cluster {
+    pub async fn cluster(&self) -> Cluster {
         let proxy = self.ca.leaf_at("front-proxy-client", "front-proxy-client");
         let proxy_client = ProxyClientConfig {
             cert_pem: proxy.cert,
@@ -76,7 +90,7 @@ impl Extension {
         cluster
     }
 
-    fn api_service(&self, version: &str, service: &str, ca: &Ca) -> Value {
+    pub fn api_service(&self, version: &str, service: &str, ca: &Ca) -> Value {
         json!({
             "metadata": { "name": format!("{version}.{GROUP}") },
             "spec": {
@@ -87,14 +101,14 @@ impl Extension {
         })
     }
 
-    async fn end(self, cluster: Cluster) {
+    pub async fn end(self, cluster: Cluster) {
         drop(cluster);
         assert!(self.scope.shutdown(Duration::from_secs(30)).await, "all tasks end");
     }
 }
 
 /// Documents, and for anything else what was asked, and as whom.
-fn answer(request: &Request<Incoming>, shown: bool) -> Response<Full<bytes::Bytes>> {
+fn answer(request: &Request<Bytes>, shown: bool) -> Response<Full<Bytes>> {
     let document = match request.uri().path() {
         "/apis/ext.example.org/v1" => json!({
             "kind": "APIResourceList", "apiVersion": "v1", "groupVersion": "ext.example.org/v1", "resources": [
@@ -121,7 +135,7 @@ fn answer(request: &Request<Incoming>, shown: bool) -> Response<Full<bytes::Byte
 }
 
 /// Waits until the APIService's condition gives this reason.
-async fn until(cluster: &Cluster, name: &str, reason: &str) -> Value {
+pub async fn until(cluster: &Cluster, name: &str, reason: &str) -> Value {
     let mut events = cluster.watch(&format!("{API_SERVICES}?watch=1&fieldSelector=metadata.name%3D{name}")).await;
     loop {
         let event = events.next().await.expect("the watch goes on");
@@ -132,7 +146,7 @@ async fn until(cluster: &Cluster, name: &str, reason: &str) -> Value {
     }
 }
 
-async fn groups(cluster: &Cluster) -> Vec<String> {
+pub async fn groups(cluster: &Cluster) -> Vec<String> {
     let list = cluster.get("/apis").await;
     let names = list.at("/groups").as_array().expect("groups").iter();
     names.map(|group| group["name"].as_str().expect("a name").to_owned()).collect()

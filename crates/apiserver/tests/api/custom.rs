@@ -4,6 +4,7 @@ mod conversion;
 mod definitions;
 mod objects;
 mod schemas;
+mod strictness;
 
 use serde_json::{Value, json};
 

@@ -177,7 +177,7 @@ async fn list_options_are_judged() {
     }
 }
 
-/// LESSONS 23 and 31: every kind knows its parts, and says what is missing.
+/// Every kind knows its parts, and says what is missing.
 #[tokio::test]
 async fn what_is_missing_is_not_found_by_name() {
     let cluster = Cluster::new().await;
@@ -199,7 +199,7 @@ async fn what_is_missing_is_not_found_by_name() {
     }
 }
 
-/// LESSONS 43: metadata is judged as strictly as the rest.
+/// Metadata is judged as strictly as the rest.
 #[tokio::test]
 async fn unknown_metadata_is_unknown() {
     let cluster = Cluster::new().await;

@@ -1,14 +1,12 @@
 //! A server over a store in memory, driven in process.
 
-use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use apimachinery::UserInfo;
 use apiserver::authenticator::{Authenticator, NobodyKnown};
 use apiserver::authorizer::{Attributes, Authorizer, Decision, PrivilegedGroup, Verdict};
-use apiserver::handler::Handlers;
-use apiserver::{ApiServer, ApiService, Body, Canonical, Config, Deps};
+use apiserver::{ApiServer, ApiService, Body, Config, Deps};
 use component_base::Scope;
 use http::{Request, Response};
 use http_body_util::BodyExt;
@@ -60,15 +58,18 @@ impl Authorizer for Members {
 
 impl Cluster {
     pub async fn new() -> Self {
-        let config = Config { advertise_addresses: vec![Ipv4Addr::new(192, 0, 2, 1).into()], ..Config::default() };
-        Self::with(config, Arc::new(NobodyKnown), &Scope::root()).await
+        Self::with(testserver::config(), Arc::new(NobodyKnown), &Scope::root()).await
     }
 
     /// A server of these settings, whose sockets know people as `authenticator` does.
     pub async fn with(config: Config, authenticator: Arc<dyn Authenticator>, scope: &Scope) -> Self {
-        let rows: Vec<Arc<api::Resource>> = api::RESOURCES.to_vec();
-        let finish = Arc::new(Canonical::new(rows.iter().map(|row| &**row)));
-        Self::over(store::Embedded::in_memory(finish), config, authenticator, scope).await
+        Self::over(testserver::memory(), config, authenticator, scope).await
+    }
+
+    /// A server with access control as a cluster has it, in its administrator's hands.
+    pub async fn guarded(scope: &Scope) -> Self {
+        let guarded = testserver::TestServer::start(scope).await;
+        Self { service: guarded.service(), server: guarded.server, user: UserInfo::new("admin", ["system:masters"]) }
     }
 
     /// A server over a store that may have content.
@@ -78,17 +79,7 @@ impl Cluster {
         authenticator: Arc<dyn Authenticator>,
         scope: &Scope,
     ) -> Self {
-        let deps = Deps {
-            store,
-            rows: api::RESOURCES.to_vec(),
-            authenticator,
-            authorizer: Arc::new(Members),
-            handlers: Handlers::default(),
-            plugins: Vec::new(),
-            health: component_base::health::Health::default(),
-            metrics: component_base::metrics::Metrics::default(),
-            scope: scope.clone(),
-        };
+        let deps = Deps { authenticator, authorizer: Arc::new(Members), ..testserver::deps(store, scope) };
         let server = ApiServer::build(config, deps).await.expect("the server is built");
         let service = server.service();
         Self { server, service, user: UserInfo::new("admin", ["system:masters"]) }

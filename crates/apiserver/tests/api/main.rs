@@ -2,9 +2,11 @@
 
 mod admission;
 mod aggregation;
+mod conformance;
 mod custom;
 mod details;
 mod discovery;
+mod every_kind;
 mod flow;
 mod harness;
 mod lifecycle;
@@ -13,6 +15,8 @@ mod patches;
 mod pods;
 mod policies;
 mod protobuf;
+mod revisions;
+mod rules;
 mod services;
 mod streams;
 mod watches;

@@ -1,4 +1,4 @@
-//! Protobuf: what typed Go clients speak. LESSONS D: bodies, answers, lists, watches, errors.
+//! Protobuf, which typed Go clients speak: bodies, answers, lists, watches, errors.
 
 use bytes::{Buf, BytesMut};
 use http::Request;

@@ -19,13 +19,13 @@ use tokio_rustls::TlsAcceptor;
 use crate::harness::{Answer, Cluster};
 
 const CONFIG_MAPS: &str = "/api/v1/namespaces/default/configmaps";
-const VALIDATING: &str = "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations";
-const MUTATING: &str = "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations";
+pub const VALIDATING: &str = "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations";
+pub const MUTATING: &str = "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations";
 
 type Respond = dyn Fn(&Value) -> Value + Send + Sync;
 
 /// A webhook's server; it remembers what it was asked.
-struct Hook {
+pub struct Hook {
     port: u16,
     ca: String,
     asked: Arc<Mutex<Vec<Value>>>,
@@ -34,7 +34,7 @@ struct Hook {
 
 impl Hook {
     /// Answers each request with the response that `respond` makes of it; the uid is added.
-    async fn start(respond: impl Fn(&Value) -> Value + Send + Sync + 'static) -> Self {
+    pub async fn start(respond: impl Fn(&Value) -> Value + Send + Sync + 'static) -> Self {
         let names = ["127.0.0.1", "localhost", "hook.default.svc"].map(str::to_owned).to_vec();
         let made = rcgen::generate_simple_self_signed(names).expect("a certificate");
         let (cert, key) = (made.cert.pem(), made.signing_key.serialize_pem());
@@ -58,12 +58,12 @@ impl Hook {
         Self { port, ca: STANDARD.encode(cert), asked, _scope: scope }
     }
 
-    fn asked(&self) -> Vec<Value> {
+    pub fn asked(&self) -> Vec<Value> {
         self.asked.lock().clone()
     }
 
     /// A webhook of a configuration for config maps.
-    fn webhook(&self, change: Value) -> Value {
+    pub fn webhook(&self, change: Value) -> Value {
         let url = format!("https://127.0.0.1:{}/review", self.port);
         let rule = json!({
             "operations": ["*"], "apiGroups": [""], "apiVersions": ["v1"], "resources": ["configmaps"],
@@ -95,7 +95,7 @@ async fn answer(
     Ok(Response::new(Full::new(review.to_string().into())))
 }
 
-async fn configure(cluster: &Cluster, path: &str, name: &str, webhooks: &[Value]) {
+pub async fn configure(cluster: &Cluster, path: &str, name: &str, webhooks: &[Value]) {
     let configuration = json!({"metadata": {"name": name}, "webhooks": webhooks});
     let made = cluster.post(path, configuration).await;
     assert_eq!(made.code, 201, "{}", made.line());
@@ -105,7 +105,8 @@ async fn make(cluster: &Cluster, name: &str) -> Answer {
     cluster.post(CONFIG_MAPS, json!({"metadata": {"name": name}})).await
 }
 
-fn patch(operations: Value) -> Value {
+/// The response that has these operations done.
+pub fn patch(operations: Value) -> Value {
     json!({"allowed": true, "patchType": "JSONPatch", "patch": STANDARD.encode(operations.to_string())})
 }
 

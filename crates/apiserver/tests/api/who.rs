@@ -3,9 +3,8 @@
 use std::sync::Arc;
 
 use apimachinery::UserInfo;
-use apiserver::access::{Access, Cel, Options};
-use apiserver::authentication::SigningKey;
-use apiserver::{ApiServer, Body, Canonical, Config, Deps};
+use apiserver::access::Options;
+use apiserver::{ApiServer, Body, Config};
 use audit::{Audit, Policy, Sink};
 use base64::Engine;
 use component_base::Scope;
@@ -14,7 +13,7 @@ use http_body_util::BodyExt;
 use parking_lot::Mutex;
 use rcgen::{CertificateParams, DnType, KeyPair};
 use serde_json::{Value, json};
-use webhook::testing::TestServer;
+use testserver::TestServer;
 
 /// A server with access control as the options say.
 struct Guarded {
@@ -23,24 +22,7 @@ struct Guarded {
 
 impl Guarded {
     async fn new(options: Options, config: Config, scope: &Scope) -> Self {
-        let rows: Vec<Arc<api::Resource>> = api::RESOURCES.to_vec();
-        let finish = Arc::new(Canonical::new(rows.iter().map(|row| &**row)));
-        let store: Arc<dyn store::Store> = store::Embedded::in_memory(finish);
-        let (key, _) = SigningKey::generate().expect("a key");
-        let access = Access::configured(options, key, store.clone(), Arc::new(Cel)).expect("usable options");
-        access.start(scope).await.expect("memory");
-        let deps = Deps {
-            store,
-            rows,
-            authenticator: access.authenticator(),
-            authorizer: access.authorizer(),
-            handlers: access.handlers(),
-            plugins: access.plugins(),
-            health: component_base::health::Health::default(),
-            metrics: component_base::metrics::Metrics::default(),
-            scope: scope.clone(),
-        };
-        Self { server: ApiServer::build(config, deps).await.expect("the server is built") }
+        Self { server: TestServer::with(options, config, scope).await.server }
     }
 
     /// Asks as a user of this process, or by a bearer token.
@@ -72,7 +54,7 @@ async fn a_token_file_and_a_webhook_let_somebody_in() {
     let directory = tempfile::tempdir().expect("a directory");
     let asked = Arc::new(Mutex::new(Vec::new()));
     let log = asked.clone();
-    let judge = TestServer::start(&servers, move |_, seen| {
+    let judge = webhook::testing::TestServer::start(&servers, move |_, seen| {
         let spec = &seen.body["spec"];
         log.lock().push(spec.clone());
         let namespace = &spec["resourceAttributes"]["namespace"];

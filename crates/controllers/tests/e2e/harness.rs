@@ -1,15 +1,11 @@
 //! A control plane without a node, and a node without a kernel.
 
 use std::fmt::Debug;
-use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use apimachinery::UserInfo;
-use apiserver::access::Access;
-use apiserver::authentication::SigningKey;
-use apiserver::{ApiServer, Canonical, Config, Deps};
 use client::corev1::pod::node_name;
 use client::informer::Cacheable;
 use client::{Client, Event, Informers, Lister, Recorder};
@@ -21,6 +17,7 @@ use kube::{Api, Resource, ResourceExt};
 use scheduler::Scheduler;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
+use testserver::{Placed, TestServer};
 use tokio::sync::{Notify, mpsc};
 
 /// Longer than anything here takes, on the slowest machine.
@@ -37,26 +34,8 @@ impl Cluster {
     /// API server, scheduler and all controllers, each with the identity it has in a real cluster.
     pub async fn start() -> Self {
         let scope = Scope::root();
-        let rows: Vec<Arc<api::Resource>> = api::RESOURCES.to_vec();
-        let finish = Arc::new(Canonical::new(rows.iter().map(|row| &**row)));
-        let store: Arc<dyn store::Store> = store::Embedded::in_memory(finish);
-        let access =
-            Access::new("https://kubernetes.default.svc", SigningKey::generate().expect("a key").0, store.clone());
-        access.start(&scope).await.expect("the roles are written");
-        let deps = Deps {
-            store,
-            rows,
-            authenticator: access.authenticator(),
-            authorizer: access.authorizer(),
-            handlers: access.handlers(),
-            plugins: access.plugins(),
-            health: component_base::health::Health::default(),
-            metrics: component_base::metrics::Metrics::default(),
-            scope: scope.clone(),
-        };
-        let config = Config { advertise_addresses: vec![Ipv4Addr::new(192, 0, 2, 1).into()], ..Config::default() };
-        let service = ApiServer::build(config, deps).await.expect("the server is built").service();
-        let of = |name: &str| client::in_process(service.clone(), UserInfo::new(name, Vec::<String>::new()));
+        let server = TestServer::start(&scope).await;
+        let of = |name: &str| server.client(UserInfo::new(name, Vec::<String>::new()));
 
         let manager = of("system:kube-controller-manager");
         let shared = Informers::new(manager, &scope);
@@ -68,11 +47,11 @@ impl Cluster {
             signing: None,
             token_generator: None,
         };
-        let behind = service.clone();
+        let behind = server.clone();
         let clients: ClientBuilder = Arc::new(move |name| {
             let groups = ["system:serviceaccounts", "system:serviceaccounts:kube-system"];
             let user = UserInfo::new(format!("system:serviceaccount:kube-system:{name}"), groups);
-            client::in_process(behind.clone(), user)
+            behind.client(user)
         });
         Controllers::build(config, clients, &shared).expect("the configuration is right").run(&scope);
 
@@ -82,7 +61,7 @@ impl Cluster {
         let built = Scheduler::build(scheduler::Config::default(), scheduler, &informers, recorder);
         built.expect("the configuration is right").run(&scope);
 
-        let admin = client::in_process(service, UserInfo::new("admin", ["system:masters"]));
+        let admin = server.admin();
         let informers = Informers::new(admin.clone(), &scope);
         let cluster = Self { client: admin, informers, scope };
         cluster.ready("default").await;
@@ -156,6 +135,18 @@ impl Cluster {
         api.patch(name, &PatchParams::default(), &Patch::Merge(patch)).await.expect("it is patched")
     }
 
+    /// Code and message of the refusal of an object.
+    pub async fn refused<K: Made>(&self, namespace: &str, object: Value) -> String {
+        let object: K = serde_json::from_value(object).expect("an object");
+        refusal(K::api(&self.client, namespace).create(&PostParams::default(), &object).await)
+    }
+
+    /// Code and message of the refusal of a strategic patch.
+    pub async fn patch_refused<K: Made>(&self, namespace: &str, name: &str, patch: Value) -> String {
+        let (api, params) = (K::api(&self.client, namespace), PatchParams::default());
+        refusal(api.patch(name, &params, &Patch::Strategic(patch)).await)
+    }
+
     /// Deletes an object.
     pub async fn delete<K: Made>(&self, namespace: &str, name: &str, params: DeleteParams) {
         K::api(&self.client, namespace).delete(name, &params).await.expect("it is deleted");
@@ -188,33 +179,17 @@ impl Cluster {
     }
 }
 
-/// What tests create: of a namespace or of the cluster.
-pub trait Made: Resource<DynamicType = ()> + Clone + DeserializeOwned + serde::Serialize + Debug {
-    fn api(client: &Client, namespace: &str) -> Api<Self>;
+fn refusal<K: Debug>(result: Result<K, kube::Error>) -> String {
+    match result {
+        Err(kube::Error::Api(status)) => format!("{} {}", status.code, status.message),
+        other => panic!("it was not refused: {other:?}"),
+    }
 }
 
-macro_rules! made {
-    ($($kind:ty),*; cluster: $($wide:ty),*) => {
-        $(impl Made for $kind {
-            fn api(client: &Client, namespace: &str) -> Api<Self> {
-                Api::namespaced(client.clone(), namespace)
-            }
-        })*
-        $(impl Made for $wide {
-            fn api(client: &Client, _: &str) -> Api<Self> {
-                Api::all(client.clone())
-            }
-        })*
-    };
-}
+/// What tests create.
+pub trait Made: Resource<DynamicType = ()> + Placed + Clone + DeserializeOwned + serde::Serialize + Debug {}
 
-made!(
-    Pod, k8s_openapi::api::core::v1::ResourceQuota, k8s_openapi::api::core::v1::PersistentVolumeClaim,
-    k8s_openapi::api::coordination::v1::Lease, k8s_openapi::api::apps::v1::StatefulSet, k8s_openapi::api::batch::v1::Job, k8s_openapi::api::apps::v1::DaemonSet, k8s_openapi::api::core::v1::ConfigMap, k8s_openapi::api::core::v1::Endpoints, k8s_openapi::api::core::v1::Service,
-    k8s_openapi::api::apps::v1::Deployment, k8s_openapi::api::apps::v1::ReplicaSet,
-    k8s_openapi::api::policy::v1::PodDisruptionBudget;
-    cluster: Node, k8s_openapi::api::core::v1::Namespace, k8s_openapi::api::scheduling::v1::PriorityClass
-);
+impl<K: Resource<DynamicType = ()> + Placed + Clone + DeserializeOwned + serde::Serialize + Debug> Made for K {}
 
 /// What a kubelet would do: run a pod, or let it go.
 async fn act(client: &Client, pod: &Pod) {

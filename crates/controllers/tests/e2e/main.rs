@@ -2,6 +2,7 @@
 //! kubelet is imitated.
 
 mod budgets;
+mod conformance;
 mod daemons;
 mod deployments;
 mod garbage;

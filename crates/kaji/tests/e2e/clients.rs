@@ -17,12 +17,12 @@ use crate::kit::{self, BUSYBOX};
 
 /// What `make test` installed, by the variable that says where.
 #[track_caller]
-fn tool(variable: &str) -> PathBuf {
+pub fn tool(variable: &str) -> PathBuf {
     let path = std::env::var_os(variable).unwrap_or_else(|| panic!("${variable} is not set; 'make test' sets it"));
     path.into()
 }
 
-fn scripts() -> PathBuf {
+pub fn scripts() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clients")
 }
 

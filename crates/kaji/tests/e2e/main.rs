@@ -3,6 +3,7 @@
 mod bad_input;
 mod book;
 mod clients;
+mod conformance;
 mod crash;
 mod custom;
 mod images;
@@ -11,3 +12,4 @@ mod lifecycle;
 mod live;
 mod rollout;
 mod streams;
+mod webhooks;

@@ -6,14 +6,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use apimachinery::UserInfo;
-use apiserver::access::Access;
-use apiserver::authentication::SigningKey;
-use apiserver::{ApiServer, Canonical};
 use client::{Client, Informers};
 use component_base::Scope;
 use futures::StreamExt;
 use k8s_openapi::api::core::v1::{Pod, ServiceAccount};
-use k8s_openapi::{ClusterResourceScope, NamespaceResourceScope};
 use kube::api::{DeleteParams, PostParams};
 use kube::runtime::WatchStreamExt;
 use kube::runtime::watcher::watch_object;
@@ -22,6 +18,7 @@ use kubelet::{Config, Kubelet};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use testserver::{Placed, TestServer};
 
 use crate::fakes::{FakeCgroups, FakeImages, FakeNetwork, FakeRuntime};
 
@@ -43,28 +40,9 @@ impl Machine {
     /// An API server with a node.
     pub async fn start() -> Self {
         let scope = Scope::root();
-        let rows: Vec<Arc<api::Resource>> = api::RESOURCES.to_vec();
-        let finish = Arc::new(Canonical::new(rows.iter().map(|row| &**row)));
-        let store: Arc<dyn store::Store> = store::Embedded::in_memory(finish);
-        let key = SigningKey::generate().expect("a key").0;
-        let access = Access::new("https://kubernetes.default.svc", key, store.clone());
-        access.start(&scope).await.expect("the roles are written");
-        let deps = apiserver::Deps {
-            store,
-            rows,
-            authenticator: access.authenticator(),
-            authorizer: access.authorizer(),
-            handlers: access.handlers(),
-            plugins: access.plugins(),
-            health: component_base::health::Health::default(),
-            metrics: component_base::metrics::Metrics::default(),
-            scope: scope.clone(),
-        };
-        let addresses = vec![Ipv4Addr::new(192, 0, 2, 1).into()];
-        let config = apiserver::Config { advertise_addresses: addresses, ..apiserver::Config::default() };
-        let service = ApiServer::build(config, deps).await.expect("the server is built").service();
-        let admin = client::in_process(service.clone(), UserInfo::new("admin", ["system:masters"]));
-        let of_node = client::in_process(service, UserInfo::new(format!("system:node:{NODE}"), ["system:nodes"]));
+        let server = TestServer::start(&scope).await;
+        let (admin, of_node) =
+            (server.admin(), server.client(UserInfo::new(format!("system:node:{NODE}"), ["system:nodes"])));
         let mut machine = Self {
             runtime: FakeRuntime::new(),
             network: Arc::default(),
@@ -124,11 +102,10 @@ impl Machine {
     /// Makes an object in the default namespace.
     pub async fn create<K>(&self, object: Value) -> K
     where
-        K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
-        K: serde::Serialize + DeserializeOwned + Clone + Debug,
+        K: Placed + serde::Serialize + DeserializeOwned + Clone + Debug,
     {
         let object: K = serde_json::from_value(object).expect("an object");
-        let api = Api::namespaced(self.admin.clone(), "default");
+        let api = K::api(&self.admin, "default");
         api.create(&PostParams::default(), &object).await.expect("it is created")
     }
 
@@ -188,39 +165,5 @@ impl Machine {
         };
         let found = tokio::time::timeout(PATIENCE, wait).await;
         found.unwrap_or_else(|_| panic!("{name} does not get there: {last:?}"))
-    }
-}
-
-/// Where a kind lives.
-pub trait Placed: Sized {
-    /// Its objects in a namespace, or of the cluster.
-    fn api(client: &Client, namespace: &str) -> Api<Self>;
-}
-
-impl<K> Placed for K
-where
-    K: Resource<DynamicType = ()>,
-    K::Scope: Place<K>,
-{
-    fn api(client: &Client, namespace: &str) -> Api<Self> {
-        K::Scope::api(client, namespace)
-    }
-}
-
-/// One of the two sorts of places.
-pub trait Place<K> {
-    /// The objects there.
-    fn api(client: &Client, namespace: &str) -> Api<K>;
-}
-
-impl<K: Resource<DynamicType = (), Scope = NamespaceResourceScope>> Place<K> for NamespaceResourceScope {
-    fn api(client: &Client, namespace: &str) -> Api<K> {
-        Api::namespaced(client.clone(), namespace)
-    }
-}
-
-impl<K: Resource<DynamicType = (), Scope = ClusterResourceScope>> Place<K> for ClusterResourceScope {
-    fn api(client: &Client, _: &str) -> Api<K> {
-        Api::all(client.clone())
     }
 }

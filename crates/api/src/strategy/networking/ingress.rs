@@ -152,7 +152,7 @@ fn backend(errors: &mut Errors, backend: &Map<String, Value>, path: &Path) {
         (true, false) => reference(errors, backend.object("resource"), &path.child("resource")),
         (false, true) => {
             let (service, at) = (backend.object("service"), path.child("service"));
-            check::required_name(errors, names::dns1035_label, service, "name", &at);
+            check::required_name(errors, names::dns1123_label, service, "name", &at);
             let (port, at) = (service.object("port"), at.child("port"));
             match (port.text("name"), port.int("number").unwrap_or_default()) {
                 ("", 0) => errors.push(Error::required(path, "port name or number is required")),
