@@ -15,7 +15,7 @@ KUBECTL_1_20 := $(TOOLS)/kubectl-1.20/usr/bin/kubectl
 export KUBECTL CLIENTS KUBECTL_1_20
 export CARGO_TERM_COLOR ?= never
 
-.PHONY: run test lint bench build apt-run apt-test tools clean
+.PHONY: run test lint bench fuzz build apt-run apt-test tools clean
 
 ## make run: a one-node cluster with the beginners' example, and what to try next
 run: build tools
@@ -43,6 +43,16 @@ lint: $(DENY)
 ## make bench: measure what BENCHMARKS.md reports
 bench: build tools
 	target/release/bench $(KAJI)
+
+## make fuzz: look for inputs that break a parser, FUZZ_SECONDS for each target, or for those that FUZZ names; what
+## reaches new code is kept in crates/fuzz/corpus, which make test replays
+FUZZ_SECONDS ?= 60
+FUZZ ?= $(notdir $(wildcard crates/fuzz/corpus/*))
+fuzz: apt-run
+	@scripts/apt-install g++
+	RUSTC_WORKSPACE_WRAPPER=$(CURDIR)/scripts/rustc-coverage cargo build --release --locked --workspace --bin fuzz \
+	  --features fuzz/coverage
+	scripts/fuzz target/release/fuzz $(FUZZ_SECONDS) $(FUZZ)
 
 build: apt-run
 	cargo build --release --locked

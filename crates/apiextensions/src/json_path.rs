@@ -51,9 +51,22 @@ const OPERATORS: [(&str, Operator); 6] = [
     (">", Operator::Greater),
 ];
 
+/// How deep filters may lie in paths of filters.
+const MAX_DEPTH: usize = 8;
+
+/// The most values that a step leads to: `..` again and again would find the same ones more and more often.
+const MAX_FOUND: usize = 10_000;
+
 impl JsonPath {
     /// Reads a path; `None` when it is none.
     pub fn parse(text: &str) -> Option<Self> {
+        Self::parse_within(text, 0)
+    }
+
+    fn parse_within(text: &str, depth: usize) -> Option<Self> {
+        if depth > MAX_DEPTH {
+            return None;
+        }
         let mut rest = text.trim();
         let mut steps = Vec::new();
         while !rest.is_empty() {
@@ -72,7 +85,7 @@ impl JsonPath {
                 rest = after;
             } else if let Some(after) = rest.strip_prefix('[') {
                 let end = closing(after)?;
-                steps.push(bracket(&after[..end])?);
+                steps.push(bracket(&after[..end], depth)?);
                 rest = &after[end + 1..];
             } else if let Some(after) = rest.strip_prefix(['$', '@']).filter(|_| steps.is_empty()) {
                 rest = after;
@@ -105,7 +118,10 @@ impl JsonPath {
 }
 
 fn follow<'v>(steps: &[Step], from: Vec<&'v Value>) -> Vec<&'v Value> {
-    steps.iter().fold(from, |found, step| found.into_iter().flat_map(|value| step.take(value)).collect())
+    let take = |found: Vec<&'v Value>, step: &Step| {
+        found.into_iter().flat_map(|value| step.take(value)).take(MAX_FOUND).collect()
+    };
+    steps.iter().fold(from, take)
 }
 
 fn field(name: String) -> Step {
@@ -147,7 +163,7 @@ fn closing(text: &str) -> Option<usize> {
     None
 }
 
-fn bracket(text: &str) -> Option<Step> {
+fn bracket(text: &str, depth: usize) -> Option<Step> {
     let text = text.trim();
     if text == "*" {
         return Some(Step::All);
@@ -156,7 +172,7 @@ fn bracket(text: &str) -> Option<Step> {
         return Some(Step::Field(name.to_owned()));
     }
     if let Some(filter) = text.strip_prefix("?(").and_then(|text| text.strip_suffix(')')) {
-        return Some(Step::Filter(Box::new(Filter::parse(filter)?)));
+        return Some(Step::Filter(Box::new(Filter::parse(filter, depth)?)));
     }
     if !text.contains(':') {
         return Some(Step::Index(text.parse().ok()?));
@@ -175,16 +191,17 @@ fn quoted(text: &str) -> Option<&str> {
 }
 
 impl Filter {
-    fn parse(text: &str) -> Option<Self> {
+    fn parse(text: &str, depth: usize) -> Option<Self> {
         let split = |(sign, operator): &(&str, Operator)| {
             let at = text.find(sign)?;
             Some((text[..at].trim(), *operator, text[at + sign.len()..].trim()))
         };
         match OPERATORS.iter().find_map(split) {
             Some((left, operator, right)) => {
-                Some(Self { left: Operand::parse(left)?, comparison: Some((operator, Operand::parse(right)?)) })
+                let comparison = Some((operator, Operand::parse(right, depth)?));
+                Some(Self { left: Operand::parse(left, depth)?, comparison })
             }
-            None => Some(Self { left: Operand::parse(text.trim())?, comparison: None }),
+            None => Some(Self { left: Operand::parse(text.trim(), depth)?, comparison: None }),
         }
     }
 
@@ -211,12 +228,12 @@ impl Filter {
 }
 
 impl Operand {
-    fn parse(text: &str) -> Option<Self> {
+    fn parse(text: &str, depth: usize) -> Option<Self> {
         if let Some(text) = quoted(text) {
             return Some(Self::Literal(text.into()));
         }
         if text.starts_with('@') || text.starts_with('.') || text.starts_with('$') {
-            return JsonPath::parse(text).map(Self::Path);
+            return JsonPath::parse_within(text, depth + 1).map(Self::Path);
         }
         serde_json::from_str(text).ok().map(Self::Literal)
     }
@@ -296,5 +313,15 @@ mod tests {
         for broken in [".spec.list[", ".spec.list[x]", ".a[?(@.b==)]", ".a[::0]"] {
             assert_eq!(JsonPath::parse(broken), None, "{broken}");
         }
+    }
+
+    #[test]
+    fn paths_that_mean_harm_end() {
+        let filters = "[?(@".repeat(100_000);
+        assert_eq!(JsonPath::parse(&(filters.clone() + &")]".repeat(100_000))), None);
+        assert_eq!(JsonPath::parse(&filters), None);
+        let deep = (0..100).fold(json!(1), |inner, _| json!({ "a": [inner] }));
+        let everything = JsonPath::parse(&"..".repeat(100)).expect("a path");
+        assert_eq!(everything.find(&deep).len(), MAX_FOUND);
     }
 }

@@ -15,7 +15,7 @@ pub mod names;
 pub mod kind;
 
 mod columns;
-mod json_path;
+pub mod json_path;
 mod metadata;
 mod openapi;
 mod structure;

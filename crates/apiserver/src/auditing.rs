@@ -166,6 +166,7 @@ fn object_in(headers: &HeaderMap, bytes: &Bytes) -> Option<Value> {
         "application/json" => serde_json::from_slice(bytes).ok(),
         "application/yaml" => apimachinery::codec::yaml::decode(bytes).ok().map(|parsed| parsed.value),
         protobuf::MEDIA_TYPE => protobuf::decode(bytes).ok(),
+        cbor::MEDIA_TYPE => cbor::decode(bytes).ok(),
         _ => None,
     }
 }

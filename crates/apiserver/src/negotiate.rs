@@ -17,6 +17,9 @@ pub enum Format {
     Yaml,
     /// `application/vnd.kubernetes.protobuf`.
     Protobuf,
+    /// `application/cbor`. Upstream offers it behind its gate CBORServingAndStorage (alpha, off in v1.37); here who asks
+    /// for it is answered, and the lists of media types in errors are those of the gate's default.
+    Cbor,
 }
 
 /// What of the objects is sent.
@@ -34,7 +37,7 @@ pub enum Shape {
 /// What was agreed upon.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Accepted {
-    /// JSON, YAML or protobuf.
+    /// JSON, YAML, protobuf or CBOR.
     pub format: Format,
     /// Objects, table rows or metadata.
     pub shape: Shape,
@@ -115,6 +118,7 @@ pub fn format_of(media_type: &str) -> Option<Format> {
         "*/*" | "application/*" | "application/json" => Some(Format::Json),
         "application/yaml" | "application/x-yaml" => Some(Format::Yaml),
         protobuf::MEDIA_TYPE => Some(Format::Protobuf),
+        cbor::MEDIA_TYPE => Some(Format::Cbor),
         _ => None,
     }
 }
@@ -214,6 +218,8 @@ mod tests {
                 Some((Format::Protobuf, Shape::Metadata("v1"))),
             ),
             (metadata, all, Some((Format::Json, Shape::Metadata("v1")))),
+            ("application/cbor, application/json", custom, whole(Format::Cbor)),
+            ("application/cbor;as=Table;v=v1;g=meta.k8s.io", all, Some((Format::Cbor, Shape::Table("v1")))),
             ("application/json;q=0.5, application/yaml", all, whole(Format::Yaml)),
             ("*/*, application/yaml", all, whole(Format::Yaml)),
             ("text/html, */*;q=0.1", all, whole(Format::Json)),

@@ -34,7 +34,10 @@ pub enum FieldSetError {
 impl FieldSet {
     /// Reads a `FieldsV1` that a client wrote, and brings its keys into their canonical spelling.
     pub fn parse(fields: &Value) -> Result<Self, FieldSetError> {
-        parse_tree(fields).map(Self)
+        let mut tree = parse_tree(fields)?;
+        // The object itself is nobody's field (upstream: `Set.FromJSON` leaves it out too).
+        tree.remove(SELF);
+        Ok(Self(tree))
     }
 
     /// Takes a `FieldsV1` that this crate wrote.
@@ -316,10 +319,14 @@ fn parse_tree(fields: &Value) -> Result<Tree, FieldSetError> {
     let tree = fields.as_object().ok_or(FieldSetError::NotATree)?;
     let mut parsed = Tree::new();
     for (key, below) in tree {
+        if key == SELF {
+            // What is below it says nothing.
+            parsed.insert(key.clone(), empty());
+            continue;
+        }
         let below = parse_tree(below)?;
         let bad = || FieldSetError::BadElement(key.clone());
         let canonical = match key.split_at_checked(2) {
-            _ if key == SELF => key.clone(),
             Some(("f:", _)) => key.clone(),
             Some(("i:", index)) => format!("i:{}", index.parse::<u64>().map_err(|_| bad())?),
             Some(("v:", value)) => format!("v:{}", serde_json::from_str::<Value>(value).map_err(|_| bad())?),

@@ -61,7 +61,8 @@ fn limits() -> Options {
         legacy_octal_numbers: true,
         with_snippet: false,
         emit_comments: false,
-        budget: budget! { max_depth: 100, max_nodes: 500_000 },
+        // Texts too, for one long text may be repeated by many short aliases.
+        budget: budget! { max_depth: 100, max_nodes: 500_000, max_total_scalar_bytes: 2 * MAX_BYTES },
     };
     options.alias_limits.max_total_replayed_events = 100_000;
     options
@@ -149,8 +150,9 @@ mod tests {
         for level in 1..300 {
             tower.push_str(&format!("a{level}: &a{level} [*a{}]\n", level - 1));
         }
+        let long = format!("a: &a {}\nb: [{}]\n", "x".repeat(100_000), "*a, ".repeat(1000));
         let deep = "[".repeat(5000);
-        for text in ["a: [", "a: b: c", tower.as_str(), "a: *missing", bomb.as_str(), deep.as_str()] {
+        for text in ["a: [", "a: b: c", long.as_str(), tower.as_str(), "a: *missing", bomb.as_str(), deep.as_str()] {
             let error = decode(text.as_bytes()).expect_err("refused").to_string();
             assert!(error.starts_with("error converting YAML to JSON: yaml: "), "{error}");
         }

@@ -74,6 +74,7 @@ pub fn value(accepted: &Accepted, code: StatusCode, value: &Value) -> Response<B
         (Format::Json, true) => serde_json::to_vec_pretty(value).unwrap_or_default(),
         (Format::Yaml, _) => return finish(accepted, code, to_yaml(value)),
         (Format::Protobuf, _) => return bytes(accepted, code, value.to_string().into()),
+        (Format::Cbor, _) => return finish(accepted, code, cbor::encode(value).into()),
     };
     text.push(b'\n');
     finish(accepted, code, text.into())
@@ -89,7 +90,7 @@ pub fn bytes(accepted: &Accepted, code: StatusCode, json: Bytes) -> Response<Bod
                 Err(error) => status::response(&error),
             };
         }
-        Format::Json | Format::Yaml => {}
+        Format::Json | Format::Yaml | Format::Cbor => {}
     }
     match serde_json::from_slice::<Value>(&json) {
         Ok(object) => value(accepted, code, &object),
@@ -126,6 +127,7 @@ fn typed(accepted: &Accepted, code: StatusCode, body: Body) -> Response<Body> {
         Format::Json => "application/json",
         Format::Yaml => "application/yaml",
         Format::Protobuf => protobuf::MEDIA_TYPE,
+        Format::Cbor => cbor::MEDIA_TYPE,
     };
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(media_type));
@@ -211,6 +213,14 @@ impl ListParts {
         Ok(list.finish())
     }
 
+    /// The list as CBOR, in the pieces it was made of.
+    fn cbor(&self) -> Result<[Vec<u8>; 3], cbor::CborError> {
+        let metadata = self.metadata.as_bytes();
+        let mut list = cbor::List::new(&self.api_version, &self.kind, metadata, self.items.len())?;
+        self.items.iter().try_for_each(|item| list.push(item))?;
+        Ok(list.finish())
+    }
+
     /// The list in pieces of about [`CHUNK_BYTES`].
     fn into_chunks(self) -> impl Iterator<Item = Bytes> {
         let mut items = self.items.into_iter().enumerate();
@@ -242,14 +252,18 @@ impl ListParts {
 
 /// Answers with a list; large ones are streamed.
 pub fn list(accepted: &Accepted, parts: ListParts) -> Response<Body> {
-    if accepted.format == Format::Protobuf {
-        return match parts.protobuf() {
-            Ok(pieces) if pieces[1].len() <= GZIP_FROM_BYTES => {
-                finish(accepted, StatusCode::OK, pieces.concat().into())
-            }
-            Ok(pieces) => stream(accepted, pieces.into_iter().map(Bytes::from)),
-            Err(error) => status::response(&StatusError::internal(error)),
-        };
+    let pieces = match accepted.format {
+        Format::Protobuf => Some(parts.protobuf().map_err(StatusError::internal)),
+        Format::Cbor => Some(parts.cbor().map_err(StatusError::internal)),
+        Format::Json | Format::Yaml => None,
+    };
+    match pieces {
+        Some(Ok(pieces)) if pieces[1].len() <= GZIP_FROM_BYTES => {
+            return finish(accepted, StatusCode::OK, pieces.concat().into());
+        }
+        Some(Ok(pieces)) => return stream(accepted, pieces.into_iter().map(Bytes::from)),
+        Some(Err(error)) => return status::response(&error),
+        None => {}
     }
     if parts.size() <= GZIP_FROM_BYTES || accepted.format != Format::Json || accepted.pretty {
         return bytes(accepted, StatusCode::OK, parts.whole());

@@ -12,7 +12,13 @@ use crate::body::Body;
 pub async fn apply(cx: &Cx, body: &Bytes) -> Result<Response<Body>, StatusError> {
     let manager = manager(cx)?;
     let force = cx.query.is_true("force");
-    let parsed = decode::yaml(body)?;
+    let parsed = match decode::media_type(cx) {
+        cbor::APPLY_MEDIA_TYPE => {
+            let broken = |error| StatusError::bad_request(format!("error decoding patch: {error}"));
+            (cbor::decode(body).map_err(broken)?, Vec::new())
+        }
+        _ => decode::yaml(body)?,
+    };
     let mut applied =
         Object::from_value(parsed.0).ok_or_else(|| StatusError::bad_request("error decoding YAML: not an object"))?;
     if applied.metadata().is_some_and(|metadata| metadata.contains_key("managedFields")) {

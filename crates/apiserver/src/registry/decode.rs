@@ -37,11 +37,29 @@ pub fn parse(cx: &Cx, body: &Bytes) -> Result<(Value, Vec<Problem>), StatusError
         "application/yaml" | "application/x-yaml" => yaml(body),
         // There is no message for what somebody defines.
         protobuf::MEDIA_TYPE if cx.row.custom.is_some() => Err(StatusError::unsupported_media_type(&READ[..2])),
+        cbor::MEDIA_TYPE => cbor::decode(body).map(|value| (value, Vec::new())).map_err(|error| {
+            // Upstream: handlers/rest.go `transformDecodeError`, serializer/cbor/cbor.go.
+            StatusError::bad_request(format!(
+                "the object provided is unrecognized (must be of type {}): unable to determine group/version/kind: {error} ({})",
+                cx.row.gvk.kind,
+                summary(body)
+            ))
+        }),
         protobuf::MEDIA_TYPE => {
             let value = protobuf::decode(body).map_err(|error| broken(&error))?;
             Ok((value, Vec::new()))
         }
         _ => Err(StatusError::unsupported_media_type(&READ)),
+    }
+}
+
+/// The beginning of a body that is no text (upstream: `summarizeData`).
+fn summary(body: &[u8]) -> String {
+    const MOST: usize = 30;
+    match body {
+        [] => "<empty>".to_owned(),
+        body if body.len() > MOST => format!("{} ...", hex::encode(&body[..MOST])),
+        body => hex::encode(body),
     }
 }
 

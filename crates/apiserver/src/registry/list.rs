@@ -161,7 +161,7 @@ async fn wait_for(registry: &Registry, asked: u64) -> Result<(), StatusError> {
 
 /// Where a list goes on. Opaque to clients; the same form as upstream's.
 #[derive(Debug, Serialize, Deserialize)]
-struct Token {
+pub struct Token {
     v: String,
     rv: i64,
     start: String,
@@ -169,13 +169,14 @@ struct Token {
 
 impl Token {
     /// The token to go on after `key` at `revision`; -1 goes on at whatever is newest.
-    fn encode(revision: i64, key: &str, prefix: &str) -> String {
+    pub fn encode(revision: i64, key: &str, prefix: &str) -> String {
         let start = format!("{}\0", key.strip_prefix(prefix).unwrap_or(key));
         let token = Self { v: "meta.k8s.io/v1".into(), rv: revision, start };
         URL_SAFE_NO_PAD.encode(serde_json::to_vec(&token).unwrap_or_default())
     }
 
-    fn decode(text: &str) -> Result<Self, StatusError> {
+    /// Reads a token that a client sent.
+    pub fn decode(text: &str) -> Result<Self, StatusError> {
         let invalid = |cause: String| StatusError::bad_request(format!("continue key is not valid: {cause}"));
         let bytes = URL_SAFE_NO_PAD.decode(text.trim_end_matches('=')).map_err(|error| invalid(error.to_string()))?;
         let token: Self = serde_json::from_slice(&bytes).map_err(|error| invalid(error.to_string()))?;
@@ -188,8 +189,13 @@ impl Token {
         Ok(token)
     }
 
+    /// The revision to go on at; -1 for whatever is newest.
+    pub fn revision(&self) -> i64 {
+        self.rv
+    }
+
     /// The key after which to go on; a token never leads outside the list it came from.
-    fn start_after(&self, prefix: &str) -> Result<String, StatusError> {
+    pub fn start_after(&self, prefix: &str) -> Result<String, StatusError> {
         if self.start.is_empty() || self.start.split('/').any(|step| step == "..") {
             return Err(StatusError::bad_request(
                 "continue key is not valid: encoded start key empty or out of bounds",

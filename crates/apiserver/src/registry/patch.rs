@@ -29,7 +29,8 @@ enum Content {
 
 /// Patches the object that the path names.
 pub async fn patch(cx: &Cx, body: &Bytes) -> Result<Response<Body>, StatusError> {
-    if PatchType::parse(decode::media_type(cx)) == Some(PatchType::Apply) {
+    let media_type = decode::media_type(cx);
+    if media_type == cbor::APPLY_MEDIA_TYPE || PatchType::parse(media_type) == Some(PatchType::Apply) {
         return super::apply::apply(cx, body).await;
     }
     let patch = Patch::parse(cx, body)?;

@@ -76,6 +76,7 @@ fn media_type(format: Format) -> &'static str {
     match format {
         Format::Json | Format::Yaml => "application/json",
         Format::Protobuf => "application/vnd.kubernetes.protobuf;stream=watch",
+        Format::Cbor => cbor::SEQUENCE_MEDIA_TYPE,
     }
 }
 
@@ -402,6 +403,7 @@ impl Encoder {
         match self.format {
             Format::Json | Format::Yaml => Ok(json_frame(kind, object)),
             Format::Protobuf => Ok(protobuf::watch_event(kind, &answer::to_protobuf(object)?).into()),
+            Format::Cbor => cbor::watch_event(kind, object).map(Bytes::from).map_err(StatusError::internal),
         }
     }
 }

@@ -2,6 +2,7 @@
 
 mod admission;
 mod aggregation;
+mod cbor;
 mod conformance;
 mod custom;
 mod details;

@@ -74,12 +74,15 @@ fn parse(text: &str) -> Result<Reference, &'static str> {
     if path.bytes().any(|b| b.is_ascii_uppercase()) {
         return Err("invalid reference format: repository name must be lowercase");
     }
-    if !is_host(host) || path.is_empty() || !path.split('/').all(is_component) || path.len() > 255 {
+    if !is_host(host) || path.is_empty() || !path.split('/').all(is_component) {
         return Err("invalid reference format");
     }
     let host = if host == "index.docker.io" { DEFAULT_HOST } else { host };
     let repository =
         if host == DEFAULT_HOST && !path.contains('/') { format!("library/{path}") } else { path.to_owned() };
+    if repository.len() > 255 {
+        return Err("invalid reference format: repository name must not be more than 255 characters");
+    }
     let tag = if digest.is_some() { None } else { Some(tag.unwrap_or("latest").to_owned()) };
     Ok(Reference { host: host.to_owned(), repository, tag, digest: digest.map(|digest| digest.to_string()) })
 }

@@ -113,7 +113,8 @@ fn waiting_reason(view: &PodView, container: &str) -> Option<String> {
     }
 }
 
-fn parse(text: Option<&str>) -> Result<LogOptions, String> {
+/// Reads a query (upstream: `v1.PodLogOptions`).
+pub fn parse(text: Option<&str>) -> Result<LogOptions, String> {
     let mut options = LogOptions::default();
     for (name, value) in query(text) {
         let number = || value.parse::<u64>().map_err(|_| format!("{name}: invalid value {value:?}"));

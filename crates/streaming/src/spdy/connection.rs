@@ -4,11 +4,12 @@ use std::collections::HashMap;
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader, ReadBuf};
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio_util::sync::PollSender;
 
 use super::frame::{self, Head};
@@ -16,6 +17,8 @@ use super::headers::{Headers, Packer, Unpacker, get};
 
 /// Chunks a stream's reader may be behind.
 const STREAM_BUFFER: usize = 8;
+/// Most bytes that all streams of a connection together may be behind.
+const CONNECTION_BUFFER: usize = 4 * 1024 * 1024;
 /// Frames the connection's writer may be behind.
 const WRITE_BUFFER: usize = 16;
 /// Most bytes of one chunk and one data frame we send.
@@ -54,22 +57,32 @@ impl Stream {
     }
 }
 
+/// Bytes with their place in the connection's buffer.
+#[derive(Default)]
+struct Chunk {
+    bytes: Bytes,
+    _place: Option<OwnedSemaphorePermit>,
+}
+
 /// What the peer sends on a stream.
 pub struct StreamReader {
-    chunks: mpsc::Receiver<Bytes>,
-    rest: Bytes,
+    chunks: mpsc::Receiver<Chunk>,
+    rest: Chunk,
 }
 
 impl AsyncRead for StreamReader {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        if self.rest.is_empty() {
+        if self.rest.bytes.is_empty() {
             match ready!(self.chunks.poll_recv(cx)) {
                 Some(chunk) => self.rest = chunk,
                 None => return Poll::Ready(Ok(())),
             }
         }
-        let length = self.rest.len().min(buffer.remaining());
-        buffer.put_slice(&self.rest.split_to(length));
+        let length = self.rest.bytes.len().min(buffer.remaining());
+        buffer.put_slice(&self.rest.bytes.split_to(length));
+        if self.rest.bytes.is_empty() {
+            self.rest = Chunk::default();
+        }
         Poll::Ready(Ok(()))
     }
 }
@@ -156,8 +169,14 @@ where
         let (reader, writer) = tokio::io::split(io);
         let (frames, outgoing) = mpsc::channel(WRITE_BUFFER);
         let goodbye = new_streams.clone();
-        let reading =
-            Reader { frames, new_streams, open: HashMap::new(), unpacker: Unpacker::default(), last_stream: 0 };
+        let reading = Reader {
+            frames,
+            new_streams,
+            open: HashMap::new(),
+            room: Arc::new(Semaphore::new(CONNECTION_BUFFER)),
+            unpacker: Unpacker::default(),
+            last_stream: 0,
+        };
         let writing = write_frames(writer, outgoing);
         tokio::pin!(writing);
         tokio::select! {
@@ -176,7 +195,8 @@ where
 struct Reader {
     frames: mpsc::Sender<Outgoing>,
     new_streams: mpsc::Sender<Stream>,
-    open: HashMap<u32, mpsc::Sender<Bytes>>,
+    open: HashMap<u32, mpsc::Sender<Chunk>>,
+    room: Arc<Semaphore>,
     unpacker: Unpacker,
     last_stream: u32,
 }
@@ -223,7 +243,7 @@ impl Reader {
         let opened = Stream {
             id: stream,
             headers,
-            reader: StreamReader { chunks: receiver, rest: Bytes::new() },
+            reader: StreamReader { chunks: receiver, rest: Chunk::default() },
             writer: StreamWriter { stream, frames: PollSender::new(self.frames.clone()), closed: false },
         };
         if !fin {
@@ -244,14 +264,17 @@ impl Reader {
     ) -> io::Result<()> {
         let mut left = length as usize;
         while left > 0 {
-            let mut chunk = BytesMut::with_capacity(left.min(CHUNK));
-            let read = (&mut *reader).take(left.min(CHUNK) as u64).read_buf(&mut chunk).await?;
+            let size = left.min(CHUNK);
+            // What is reserved counts, not what comes: it may come byte by byte.
+            let place = self.room.clone().acquire_many_owned(size as u32).await.map_err(|_| gone())?;
+            let mut chunk = BytesMut::with_capacity(size);
+            let read = (&mut *reader).take(size as u64).read_buf(&mut chunk).await?;
             if read == 0 {
                 return Err(io::ErrorKind::UnexpectedEof.into());
             }
             left -= read;
             let closed = match self.open.get(&stream) {
-                Some(chunks) => chunks.send(chunk.freeze()).await.is_err(),
+                Some(chunks) => chunks.send(Chunk { bytes: chunk.freeze(), _place: Some(place) }).await.is_err(),
                 None => false,
             };
             if closed {
@@ -286,4 +309,44 @@ async fn write_frames<W: AsyncWrite + Unpin>(mut writer: W, mut outgoing: mpsc::
     }
     writer.write_all(&frame::goaway(0)).await?;
     writer.shutdown().await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::spdy::headers::Packer;
+    use std::time::Duration;
+
+    /// A client that fills many streams that nobody reads is stopped by what the connection may hold.
+    #[tokio::test(start_paused = true)]
+    async fn streams_that_nobody_reads_do_not_fill_the_memory() {
+        let (mut client, server) = tokio::io::duplex(CHUNK);
+        let (mut incoming, driver) = accept(server);
+        let mut written = 0;
+        let sending = async {
+            let mut packer = Packer::new().expect("a packer");
+            for number in 0..1000 {
+                let stream = 2 * number + 1;
+                let headers = packer.pack(&Headers::new()).expect("packed");
+                client.write_all(&frame::syn_stream(stream, false, &headers)).await?;
+                client.write_all(&frame::data_head(stream, false, CHUNK)).await?;
+                client.write_all(&[0; CHUNK]).await?;
+                written += CHUNK;
+            }
+            Ok::<_, io::Error>(())
+        };
+        let holding = async {
+            let mut held = Vec::new();
+            while let Some(stream) = incoming.next().await {
+                held.push(stream);
+            }
+        };
+        let answers = tokio::time::timeout(Duration::from_secs(3600), async {
+            // The clock goes on only when nothing else does.
+            tokio::join!(sending, holding, driver)
+        });
+        assert!(answers.await.is_err(), "nobody reads, so nothing goes on");
+        // Reads that come short reserve more than they bring.
+        assert!((CONNECTION_BUFFER / 8..CONNECTION_BUFFER + 4 * CHUNK).contains(&written), "{written}");
+    }
 }
