@@ -97,7 +97,7 @@ impl ApiServer {
         let proxy_client = config.proxy_client.as_ref().map(ProxyClient::new).transpose()?.unwrap_or_default();
         let gate = Gate::new(&config, &deps.metrics, &deps.scope);
         let kubelets = config.kubelet.as_ref().map(KubeletClient::new).transpose()?;
-        let admission = Chain::build(&config.admission, &deps.store, plugins)?;
+        let admission = Chain::build(&config.admission, &deps.store, plugins)?.measured(&deps.metrics);
         let compiler = custom::compiler();
         let (definitions, waiting) = Definitions::new();
         let server = Arc::new(Self {

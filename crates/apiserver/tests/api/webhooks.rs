@@ -1,6 +1,7 @@
 //! Admission webhooks: a real server behind TLS on the loopback answers reviews.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -19,22 +20,23 @@ use tokio_rustls::TlsAcceptor;
 use crate::harness::{Answer, Cluster};
 
 const CONFIG_MAPS: &str = "/api/v1/namespaces/default/configmaps";
-const VALIDATING: &str = "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations";
-const MUTATING: &str = "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations";
+pub const VALIDATING: &str = "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations";
+pub const MUTATING: &str = "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations";
 
 type Respond = dyn Fn(&Value) -> Value + Send + Sync;
 
-/// A webhook's server; it remembers what it was asked.
-struct Hook {
+/// A webhook's server; it remembers what it was asked, and over how many connections.
+pub struct Hook {
     port: u16,
     ca: String,
     asked: Arc<Mutex<Vec<Value>>>,
+    connections: Arc<AtomicUsize>,
     _scope: Scope,
 }
 
 impl Hook {
     /// Answers each request with the response that `respond` makes of it; the uid is added.
-    async fn start(respond: impl Fn(&Value) -> Value + Send + Sync + 'static) -> Self {
+    pub async fn start(respond: impl Fn(&Value) -> Value + Send + Sync + 'static) -> Self {
         let names = ["127.0.0.1", "localhost", "hook.default.svc"].map(str::to_owned).to_vec();
         let made = rcgen::generate_simple_self_signed(names).expect("a certificate");
         let (cert, key) = (made.cert.pem(), made.signing_key.serialize_pem());
@@ -43,9 +45,11 @@ impl Hook {
         let port = listener.local_addr().expect("an address").port();
         let (scope, asked) = (Scope::root(), Arc::new(Mutex::new(Vec::new())));
         let (acceptor, respond): (_, Arc<Respond>) = (TlsAcceptor::from(Arc::new(tls)), Arc::new(respond));
-        let (tasks, memory) = (scope.clone(), asked.clone());
+        let (tasks, memory, connections) = (scope.clone(), asked.clone(), Arc::new(AtomicUsize::new(0)));
+        let accepted = connections.clone();
         scope.spawn("hook", async move {
             while let Ok((stream, _)) = listener.accept().await {
+                accepted.fetch_add(1, Ordering::Relaxed);
                 let (acceptor, respond, memory) = (acceptor.clone(), respond.clone(), memory.clone());
                 tasks.spawn("hook/connection", async move {
                     let Ok(stream) = acceptor.accept(stream).await else { return };
@@ -55,15 +59,15 @@ impl Hook {
                 });
             }
         });
-        Self { port, ca: STANDARD.encode(cert), asked, _scope: scope }
+        Self { port, ca: STANDARD.encode(cert), asked, connections, _scope: scope }
     }
 
-    fn asked(&self) -> Vec<Value> {
+    pub fn asked(&self) -> Vec<Value> {
         self.asked.lock().clone()
     }
 
     /// A webhook of a configuration for config maps.
-    fn webhook(&self, change: Value) -> Value {
+    pub fn webhook(&self, change: Value) -> Value {
         let url = format!("https://127.0.0.1:{}/review", self.port);
         let rule = json!({
             "operations": ["*"], "apiGroups": [""], "apiVersions": ["v1"], "resources": ["configmaps"],
@@ -95,7 +99,7 @@ async fn answer(
     Ok(Response::new(Full::new(review.to_string().into())))
 }
 
-async fn configure(cluster: &Cluster, path: &str, name: &str, webhooks: &[Value]) {
+pub async fn configure(cluster: &Cluster, path: &str, name: &str, webhooks: &[Value]) {
     let configuration = json!({"metadata": {"name": name}, "webhooks": webhooks});
     let made = cluster.post(path, configuration).await;
     assert_eq!(made.code, 201, "{}", made.line());
@@ -105,7 +109,7 @@ async fn make(cluster: &Cluster, name: &str) -> Answer {
     cluster.post(CONFIG_MAPS, json!({"metadata": {"name": name}})).await
 }
 
-fn patch(operations: Value) -> Value {
+pub fn patch(operations: Value) -> Value {
     json!({"allowed": true, "patchType": "JSONPatch", "patch": STANDARD.encode(operations.to_string())})
 }
 
@@ -354,4 +358,51 @@ async fn conditions_narrow_down_what_is_asked() {
     let broken = json!({"metadata": {"name": "w"}, "webhooks": [with("object.metadata.")]});
     let refused = cluster.post(VALIDATING, broken).await;
     assert_eq!(refused.code, 422, "{}", refused.line());
+}
+
+#[tokio::test]
+async fn a_connection_serves_for_many_calls() {
+    let cluster = Cluster::new().await;
+    let hook = Hook::start(|_| json!({"allowed": true})).await;
+    configure(&cluster, VALIDATING, "v", &[hook.webhook(json!({}))]).await;
+    for name in ["a", "b", "c"] {
+        assert_eq!(make(&cluster, name).await.code, 201);
+    }
+    assert_eq!((hook.asked().len(), hook.connections.load(Ordering::Relaxed)), (3, 1));
+}
+
+#[tokio::test]
+async fn what_comes_of_calls_is_counted() {
+    let cluster = Cluster::new().await;
+    let hook = Hook::start(|request| match request["name"].as_str() {
+        Some("no") => json!({"allowed": false, "status": {"code": 403}}),
+        _ => json!({"allowed": true}),
+    })
+    .await;
+    let liar = Hook::start(|_| json!({"uid": "another"})).await;
+    let open = liar.webhook(json!({"name": "open.example.com", "failurePolicy": "Ignore"}));
+    configure(&cluster, VALIDATING, "v", &[hook.webhook(json!({})), open]).await;
+    let closed = liar.webhook(json!({"name": "closed.example.com", "objectSelector": {"matchLabels": {"a": "b"}}}));
+    configure(&cluster, MUTATING, "m", &[closed]).await;
+    assert_eq!(make(&cluster, "yes").await.code, 201);
+    assert_eq!(make(&cluster, "no").await.code, 403);
+    let labeled = json!({"metadata": {"name": "x", "labels": {"a": "b"}}});
+    assert_eq!(cluster.post(CONFIG_MAPS, labeled).await.code, 500);
+    let (_, _, page) = cluster.bytes(Request::builder().uri("/metrics"), "").await;
+    let page = String::from_utf8_lossy(&page).into_owned();
+    for line in [
+        r#"webhook_request_total{name="hook.example.com",type="validating",operation="CREATE",code="200",rejected="false"} 1"#,
+        r#"webhook_request_total{name="hook.example.com",type="validating",operation="CREATE",code="403",rejected="true"} 1"#,
+        r#"webhook_request_total{name="open.example.com",type="validating",operation="CREATE",code="503",rejected="false"} 2"#,
+        r#"webhook_rejection_count{name="hook.example.com",type="validating",operation="CREATE",error_type="no_error",rejection_code="403"} 1"#,
+        r#"webhook_rejection_count{name="closed.example.com",type="admit",operation="CREATE",error_type="calling_webhook_error",rejection_code="503"} 1"#,
+        r#"webhook_fail_open_count{name="open.example.com",type="validating"} 2"#,
+        r#"webhook_admission_duration_seconds_count{name="closed.example.com",type="admit",operation="CREATE",rejected="true"} 1"#,
+        r#"controller_admission_duration_seconds_count{name="ValidatingAdmissionWebhook",type="validate",operation="CREATE",rejected="true"} 1"#,
+        r#"step_admission_duration_seconds_count{type="validate",operation="CREATE",rejected="true"} 1"#,
+    ] {
+        let line = format!("apiserver_admission_{line}");
+        let like: Vec<&str> = page.lines().filter(|known| known.starts_with("apiserver_admission_webhook")).collect();
+        assert!(page.lines().any(|known| known == line), "{line} is not in\n{}", like.join("\n"));
+    }
 }
