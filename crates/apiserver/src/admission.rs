@@ -17,6 +17,7 @@ use crate::registry::Cx;
 
 pub mod config;
 pub mod connect;
+pub mod conversion;
 pub mod plugins;
 pub mod reinvocation;
 
@@ -51,6 +52,7 @@ pub mod taint_nodes_by_condition;
 pub mod webhook;
 
 pub use config::{Config, ConfigError};
+use conversion::Conversions;
 use metrics::{AdmissionMetrics, Step};
 use reinvocation::Reinvocation;
 
@@ -107,6 +109,8 @@ pub struct Request<'a> {
     pub dry_run: bool,
     /// Whether mutating plugins are asked a second time.
     pub reinvocation: Reinvocation,
+    /// The objects in other versions, once somebody asked for them.
+    pub conversions: Conversions,
 }
 
 impl Request<'_> {

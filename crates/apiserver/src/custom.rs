@@ -12,6 +12,7 @@ pub mod convert;
 
 mod cleanup;
 mod clients;
+mod converted;
 mod expressions;
 mod follow;
 mod webhook;
@@ -39,12 +40,14 @@ const WAITERS: usize = 256;
 pub struct Definitions {
     waiters: mpsc::Sender<oneshot::Sender<()>>,
     clients: clients::Clients,
+    converted: converted::Converted,
 }
 
 impl Definitions {
     pub(crate) fn new() -> (Self, mpsc::Receiver<oneshot::Sender<()>>) {
         let (waiters, waiting) = mpsc::channel(WAITERS);
-        let definitions = Self { waiters, clients: clients::Clients::default() };
+        let definitions =
+            Self { waiters, clients: clients::Clients::default(), converted: converted::Converted::default() };
         (definitions, waiting)
     }
 

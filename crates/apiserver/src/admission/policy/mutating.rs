@@ -61,7 +61,7 @@ impl Plugin for MutatingAdmissionPolicy {
         }
         if !invocations.is_empty() {
             let namespace = judge::namespace_of(request).await?;
-            self.run(request, &invocations, namespace.as_ref(), &mut errors);
+            self.run(request, &invocations, namespace.as_ref(), &mut errors).await;
         }
         refuse(request, &errors)
     }
@@ -124,7 +124,7 @@ async fn collect<'h>(
 impl MutatingAdmissionPolicy {
     /// Applies the policies in order. One that changes the object asks for the second round of all mutating plugins,
     /// in which only those run that want to (upstream: policy/mutating/reinvocationcontext.go).
-    fn run(
+    async fn run(
         &self,
         request: &mut Request<'_>,
         invocations: &[Invocation<'_>],
@@ -133,14 +133,14 @@ impl MutatingAdmissionPolicy {
     ) {
         let again = request.reinvocation.is_again();
         for invocation in invocations.iter().filter(|invocation| !again || invocation.definition.reinvokes) {
-            if self.invoke(request, invocation, namespace, errors) {
+            if self.invoke(request, invocation, namespace, errors).await {
                 request.reinvocation.ask();
             }
         }
     }
 
     /// Applies the mutations of one policy; answers whether the object changed.
-    fn invoke(
+    async fn invoke(
         &self,
         request: &mut Request<'_>,
         invocation: &Invocation<'_>,
@@ -155,6 +155,10 @@ impl MutatingAdmissionPolicy {
                 errors.push(Failed { policy: definition.name.clone(), binding, message });
             }
         };
+        if let Err(error) = request.prepare(&matched.row).await {
+            fail(error.message);
+            return false;
+        }
         let judgement = {
             let input = Input::of(request, matched, namespace, param.as_ref());
             definition.conditions.evaluate(&input.variables())
@@ -176,14 +180,21 @@ impl MutatingAdmissionPolicy {
             let took = Duration::try_from(component_base::now().duration_since(began)).unwrap_or_default();
             let action = if result.is_ok() { "allow" } else { "deny" };
             self.metrics.observe(Checks::Mutating, &definition.name, &binding.name, result.is_err(), action, took);
-            match result {
-                Ok(mutated) => {
-                    let mut object = matched.convert_back(request, mutated);
+            let owned = match result {
+                Ok(mutated) => request.own(&matched.row, mutated).await.map_err(|error| error.message),
+                Err(words) => Err(words),
+            };
+            match owned {
+                Ok(mut object) => {
                     if request.subresource.is_empty() {
                         request.row.strategy.default(&mut object);
                     }
                     changed |= request.object.as_ref() != Some(&object);
                     request.object = Some(object);
+                    if let Err(error) = request.prepare(&matched.row).await {
+                        fail(error.message);
+                        return changed;
+                    }
                 }
                 Err(words) => fail(words),
             }

@@ -113,7 +113,7 @@ async fn invoke(hook: &Hook, request: &mut Request<'_>, view: &View, round: &str
             json!({"configuration": configuration, "webhook": webhook, "patch": patch, "patchType": "JSONPatch"});
         request.annotate(&format!("patch.webhook.admission.k8s.io/{round}"), &note.to_string());
     }
-    let mut object = view.take_back(request, patched).map_err(CallError::Internal)?;
+    let mut object = view.take_back(request, patched).await.map_err(CallError::Internal)?;
     if request.subresource.is_empty() {
         request.row.strategy.default(&mut object);
     }
