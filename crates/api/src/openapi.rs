@@ -12,6 +12,7 @@ use crate::resource::Resource;
 use crate::schemas::Schemas;
 
 mod descriptions;
+mod merge;
 mod operations;
 mod parameters;
 mod protobuf;
@@ -20,6 +21,7 @@ mod schema;
 mod v2;
 mod v3;
 
+pub use merge::filter as v2_of_paths;
 pub use resolved::resolved;
 
 /// The version that documents name.
@@ -34,14 +36,20 @@ pub fn v3(group: &str, version: &str, rows: &[Arc<Resource>], schemas: &Schemas)
     v3::document(group, version, rows, schemas)
 }
 
-/// The document of all rows in the older form, as JSON.
-pub fn v2(rows: &[Arc<Resource>], schemas: &Schemas) -> Vec<u8> {
-    serde_json::to_vec(&v2::document(rows, schemas)).unwrap_or_default()
+/// The document of all rows in the older form, with what other servers serve, as JSON.
+pub fn v2(rows: &[Arc<Resource>], schemas: &Schemas, others: &[Arc<Value>]) -> Vec<u8> {
+    serde_json::to_vec(&merged(rows, schemas, others)).unwrap_or_default()
 }
 
-/// The document of all rows in the older form, as protobuf.
-pub fn v2_protobuf(rows: &[Arc<Resource>], schemas: &Schemas) -> Vec<u8> {
-    protobuf::encode(&v2::document(rows, schemas))
+/// The same as protobuf.
+pub fn v2_protobuf(rows: &[Arc<Resource>], schemas: &Schemas, others: &[Arc<Value>]) -> Vec<u8> {
+    protobuf::encode(&merged(rows, schemas, others))
+}
+
+fn merged(rows: &[Arc<Resource>], schemas: &Schemas, others: &[Arc<Value>]) -> Value {
+    let mut document = v2::document(rows, schemas);
+    others.iter().for_each(|other| merge::merge(&mut document, other));
+    document
 }
 
 /// Where the document of a group version lies below `/openapi/v3/`: `api/v1`, `apis/apps/v1`.
@@ -93,7 +101,7 @@ mod tests {
                 assert!(document["components"]["schemas"].get(name).is_some(), "{}: {name}", gv.group);
             }
         }
-        let document = parsed(&v2(&RESOURCES, &SCHEMAS));
+        let document = parsed(&v2(&RESOURCES, &SCHEMAS, &[]));
         let mut found = HashSet::new();
         references(&document, &mut found);
         for name in found.into_iter().filter_map(|reference| reference.strip_prefix("#/definitions/")) {

@@ -171,6 +171,11 @@ pub trait Strategy: Send + Sync {
         Vec::new()
     }
 
+    /// [`Self::validate_update`], and words about what is wrong, was wrong before, and is let pass for that.
+    fn judge_update(&self, object: &Object, old: &Object) -> (Vec<field::Error>, Vec<String>) {
+        (self.validate_update(object, old), Vec::new())
+    }
+
     /// Whether `validate_update` stands for itself, so that `validate` does not run as well: kinds that judge an
     /// unchanged part of an object by what was there before.
     fn judges_updates_alone(&self) -> bool {

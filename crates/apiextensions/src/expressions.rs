@@ -8,7 +8,21 @@ use crate::schema::Schema;
 /// The compiled rules of one schema.
 pub trait Rules: Send + Sync {
     /// Judges an object, at an update beside the old one.
-    fn validate(&self, path: &Path, object: &Value, old: Option<&Value>) -> Vec<Error>;
+    fn validate(&self, path: &Path, object: &Value, old: Option<&Value>) -> Vec<Error> {
+        self.judge(path, object, old).errors
+    }
+
+    /// The same, with what is let pass because it was wrong before.
+    fn judge(&self, path: &Path, object: &Value, old: Option<&Value>) -> Findings;
+}
+
+/// What rules have against an object.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Findings {
+    /// What keeps it from being written.
+    pub errors: Vec<Error>,
+    /// What is wrong, was wrong before, and only earns a warning (upstream: ratcheting, KEP-4008).
+    pub warnings: Vec<String>,
 }
 
 /// Compiles rules.

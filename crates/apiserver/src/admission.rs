@@ -10,15 +10,19 @@ use std::sync::Arc;
 use api::Resource;
 use apimachinery::{GroupVersionKind, Object, StatusError};
 use async_trait::async_trait;
+use component_base::metrics::Metrics;
+use tokio::time::Instant;
 
 use crate::registry::Cx;
 
 pub mod config;
 pub mod connect;
+pub mod conversion;
 pub mod plugins;
 pub mod reinvocation;
 
 mod cache;
+mod metrics;
 
 pub mod always;
 pub mod always_pull_images;
@@ -53,6 +57,8 @@ pub mod taint_nodes_by_condition;
 pub mod webhook;
 
 pub use config::{Config, ConfigError};
+use conversion::Conversions;
+use metrics::{AdmissionMetrics, Step};
 use reinvocation::Reinvocation;
 
 /// What is about to happen to the object.
@@ -108,6 +114,8 @@ pub struct Request<'a> {
     pub dry_run: bool,
     /// Whether mutating plugins are asked a second time.
     pub reinvocation: Reinvocation,
+    /// The objects in other versions, once somebody asked for them.
+    pub conversions: Conversions,
 }
 
 impl Request<'_> {
@@ -152,6 +160,11 @@ impl Request<'_> {
         }
     }
 
+    /// Whether the audit log shows what the request carries.
+    pub fn is_audited_in_full(&self) -> bool {
+        self.cx.trail.as_ref().is_some_and(|trail| trail.wants_request())
+    }
+
     /// The name, or what it will begin with (upstream: `extractResourceName`).
     fn shown_name(&self) -> &str {
         if !self.name.is_empty() {
@@ -186,12 +199,18 @@ pub trait Plugin: Send + Sync {
 #[derive(Clone)]
 pub struct Chain {
     plugins: Arc<[Box<dyn Plugin>]>,
+    metrics: AdmissionMetrics,
 }
 
 impl Chain {
     /// A chain of these plugins.
     pub fn new(plugins: Vec<Box<dyn Plugin>>) -> Self {
-        Self { plugins: plugins.into() }
+        Self { plugins: plugins.into(), metrics: AdmissionMetrics::default() }
+    }
+
+    /// The same chain, measured.
+    pub fn measured(self, metrics: &Metrics) -> Self {
+        Self { metrics: AdmissionMetrics::register(metrics), ..self }
     }
 
     /// Lets every plugin complete the object, in order; once more when one of them asks for it
@@ -205,18 +224,59 @@ impl Chain {
     }
 
     async fn round(&self, request: &mut Request<'_>) -> Result<(), StatusError> {
+        let watch = StopWatch::start(self, Step::Admit, request.operation);
+        let mut last = watch.began;
         for plugin in self.plugins.iter() {
-            plugin.admit(request).await?;
+            let admitted = plugin.admit(request).await;
+            last = watch.lap(plugin.name(), last, admitted.is_err());
+            if let Err(refusal) = admitted {
+                watch.stop(true);
+                return Err(refusal);
+            }
         }
+        watch.stop(false);
         Ok(())
     }
 
     /// Lets every plugin judge the object, in order.
     pub async fn validate(&self, request: &Request<'_>) -> Result<(), StatusError> {
+        let watch = StopWatch::start(self, Step::Validate, request.operation);
+        let mut last = watch.began;
         for plugin in self.plugins.iter() {
-            plugin.validate(request).await?;
+            let judged = plugin.validate(request).await;
+            last = watch.lap(plugin.name(), last, judged.is_err());
+            if let Err(refusal) = judged {
+                watch.stop(true);
+                return Err(refusal);
+            }
         }
+        watch.stop(false);
         Ok(())
+    }
+}
+
+/// Measures one step of a chain. A plugin begins where the one before it ended, so that the clock is read once for each.
+struct StopWatch<'c> {
+    metrics: &'c AdmissionMetrics,
+    step: Step,
+    operation: Operation,
+    began: Instant,
+}
+
+impl<'c> StopWatch<'c> {
+    fn start(chain: &'c Chain, step: Step, operation: Operation) -> Self {
+        Self { metrics: &chain.metrics, step, operation, began: Instant::now() }
+    }
+
+    /// A plugin is done that began at `since`; answers when the next one begins.
+    fn lap(&self, plugin: &'static str, since: Instant, rejected: bool) -> Instant {
+        let now = Instant::now();
+        self.metrics.controller(plugin, self.step, self.operation, rejected, now - since);
+        now
+    }
+
+    fn stop(&self, rejected: bool) {
+        self.metrics.step(self.step, self.operation, rejected, self.began.elapsed());
     }
 }
 

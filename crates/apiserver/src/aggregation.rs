@@ -15,9 +15,10 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use serde_json::Value;
-use tokio_rustls::rustls::ClientConfig;
 
+use crate::connections::Connections;
 use crate::registry::Rows;
+use crate::service_resolver::ServicePort;
 
 mod availability;
 pub(crate) mod controller;
@@ -40,22 +41,24 @@ pub(crate) struct Remote {
     pub(crate) version: String,
     pub(crate) group_priority: i64,
     pub(crate) version_priority: i64,
-    pub(crate) service: ServiceReference,
-    /// How it is spoken to; or why it cannot be.
-    tls: Result<Arc<ClientConfig>, String>,
+    pub(crate) service: ServicePort,
+    /// The way there.
+    connections: Arc<Connections>,
     pub(crate) available: bool,
     /// The `APIResourceList` it answered last.
     pub(crate) resources: Option<Arc<Value>>,
     /// The hash of its OpenAPI 3 document, if it has one.
     pub(crate) openapi_hash: Option<String>,
+    /// What its OpenAPI 2 document says of the group version.
+    spec: Option<Spec>,
 }
 
-/// A port of a Service.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct ServiceReference {
-    pub(crate) namespace: String,
-    pub(crate) name: String,
-    pub(crate) port: u16,
+/// The part of a document of version 2 that is about one group version.
+#[derive(Clone, Debug)]
+struct Spec {
+    /// What the server calls this state of the document.
+    etag: String,
+    document: Arc<Value>,
 }
 
 /// The group versions of other servers, as they are known now.

@@ -11,6 +11,8 @@
 pub mod convert;
 
 mod cleanup;
+mod clients;
+mod converted;
 mod expressions;
 mod follow;
 mod webhook;
@@ -37,12 +39,16 @@ const WAITERS: usize = 256;
 #[derive(Debug)]
 pub struct Definitions {
     waiters: mpsc::Sender<oneshot::Sender<()>>,
+    clients: clients::Clients,
+    converted: converted::Converted,
 }
 
 impl Definitions {
     pub(crate) fn new() -> (Self, mpsc::Receiver<oneshot::Sender<()>>) {
         let (waiters, waiting) = mpsc::channel(WAITERS);
-        (Self { waiters }, waiting)
+        let definitions =
+            Self { waiters, clients: clients::Clients::default(), converted: converted::Converted::default() };
+        (definitions, waiting)
     }
 
     /// Returns when every definition written so far is in effect, so that who wrote one finds its kind served.

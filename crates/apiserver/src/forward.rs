@@ -34,40 +34,43 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin + 'static> Io for T {}
 /// Sends the request to the other end of `io`, as `path_and_query` on `host`; passes back what it answers.
 pub fn forward<'a>(
     io: Box<dyn Io>,
-    mut parts: Parts,
+    parts: Parts,
     body: Body,
     host: &'a str,
     path_and_query: &'a str,
     scope: &'a Scope,
 ) -> BoxFuture<'a, Result<Response<Body>, StatusError>> {
     Box::pin(async move {
-        let upgrades = is_upgrade(&parts.headers);
         let (mut sender, connection) = http1::handshake(TokioIo::new(io)).await.map_err(|error| dialing(&error))?;
         scope.spawn("apiserver/backend", async move {
             if let Err(error) = connection.with_upgrades().await {
                 tracing::debug!(%error, "connection to a backend");
             }
         });
-        let request = backend_request(&parts, body, host, path_and_query, upgrades)?;
-        let mut response = sender.send_request(request).await.map_err(|error| dialing(&error))?;
-        if response.status() != StatusCode::SWITCHING_PROTOCOLS {
-            let mut response = response.map(body::boxed);
-            strip(response.headers_mut(), &HOP_BY_HOP);
-            return Ok(response);
-        }
-        let front = hyper::upgrade::on(Request::from_parts(take_upgrade(&mut parts), ()));
-        let back = hyper::upgrade::on(&mut response);
-        scope.spawn("apiserver/tunnel", async move {
-            match tokio::try_join!(front, back) {
-                Ok((front, back)) => {
-                    // How a stream ends is between its ends.
-                    let _ = copy_bidirectional(&mut TokioIo::new(front), &mut TokioIo::new(back)).await;
-                }
-                Err(error) => tracing::debug!(%error, "change of protocol"),
-            }
-        });
-        Ok(response.map(|_| body::empty()))
+        let request = backend_request(&parts, body, host, path_and_query)?;
+        let response = sender.send_request(request).await.map_err(|error| dialing(&error))?;
+        Ok(pass_back(response.map(body::boxed), parts, scope))
     })
+}
+
+/// The backend's answer as the client gets it; where it changes protocols, the two connections are joined.
+pub fn pass_back(mut response: Response<Body>, mut asked: Parts, scope: &Scope) -> Response<Body> {
+    if response.status() != StatusCode::SWITCHING_PROTOCOLS {
+        strip(response.headers_mut(), &HOP_BY_HOP);
+        return response;
+    }
+    let front = hyper::upgrade::on(Request::from_parts(take_upgrade(&mut asked), ()));
+    let back = hyper::upgrade::on(&mut response);
+    scope.spawn("apiserver/tunnel", async move {
+        match tokio::try_join!(front, back) {
+            Ok((front, back)) => {
+                // How a stream ends is between its ends.
+                let _ = copy_bidirectional(&mut TokioIo::new(front), &mut TokioIo::new(back)).await;
+            }
+            Err(error) => tracing::debug!(%error, "change of protocol"),
+        }
+    });
+    response.map(|_| body::empty())
 }
 
 /// Whether the client asks for another protocol.
@@ -81,13 +84,14 @@ pub fn dialing(error: &dyn std::fmt::Display) -> StatusError {
     StatusError::internal(format!("error dialing backend: {error}"))
 }
 
-fn backend_request(
+/// The client's request as the backend gets it: without what is between the client and this server.
+pub fn backend_request(
     parts: &Parts,
     body: Body,
     host: &str,
     path_and_query: &str,
-    upgrades: bool,
 ) -> Result<Request<Body>, StatusError> {
+    let upgrades = is_upgrade(&parts.headers);
     let mut request = Request::new(body);
     *request.method_mut() = parts.method.clone();
     *request.uri_mut() = path_and_query

@@ -4,17 +4,15 @@
 use std::sync::Arc;
 
 use apimachinery::{Object, StatusError};
-use rustls_pki_types::pem::PemObject;
-use rustls_pki_types::{PrivateKeyDer, ServerName};
+use rustls_pki_types::ServerName;
 use serde_json::Value;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
-use tokio_rustls::rustls::crypto::ring;
-use tokio_rustls::rustls::{self, ClientConfig, RootCertStore};
+use tokio_rustls::rustls::ClientConfig;
+use webhook::{Trust, TrustError};
 
 use crate::config::KubeletClientConfig;
 use crate::forward::{CONNECT_TIMEOUT, Io, dialing};
-use crate::serve::{TlsError, certificates};
 
 /// The kubelet's port where the node does not name one.
 const DEFAULT_PORT: u64 = 10250;
@@ -27,14 +25,8 @@ pub struct KubeletClient {
 
 /// Why the certificates for the kubelets cannot be used.
 #[derive(Debug, thiserror::Error)]
-pub enum KubeletClientError {
-    /// A text holds no usable certificate or key.
-    #[error(transparent)]
-    Pem(#[from] TlsError),
-    /// The certificate and the key do not fit.
-    #[error("set up TLS: {0}")]
-    Tls(#[from] rustls::Error),
-}
+#[error(transparent)]
+pub struct KubeletClientError(#[from] TrustError);
 
 /// Where a node's kubelet listens.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -68,17 +60,12 @@ impl KubeletAddress {
 impl KubeletClient {
     /// A client with these certificates.
     pub fn new(config: &KubeletClientConfig) -> Result<Self, KubeletClientError> {
-        let mut roots = RootCertStore::empty();
-        for certificate in certificates("kubelet CA", &config.ca_pem)? {
-            roots.add(certificate)?;
-        }
-        let chain = certificates("kubelet client certificate", &config.cert_pem)?;
-        let key = PrivateKeyDer::from_pem_slice(config.key_pem.as_bytes())
-            .map_err(|cause| TlsError::Pem { what: "kubelet client key", cause })?;
-        let mut tls = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
-            .with_safe_default_protocol_versions()?
-            .with_root_certificates(roots)
-            .with_client_auth_cert(chain, key)?;
+        let trust = Trust {
+            ca_pem: Some(config.ca_pem.clone()),
+            identity: Some((config.cert_pem.clone(), config.key_pem.clone())),
+            insecure: false,
+        };
+        let mut tls = trust.config()?;
         // Only HTTP/1.1 changes protocols.
         tls.alpn_protocols = vec![b"http/1.1".to_vec()];
         Ok(Self { tls: Arc::new(tls) })

@@ -40,6 +40,9 @@ mod request_guard;
 mod request_metrics;
 mod webhook_client;
 
+mod connections;
+mod service_resolver;
+
 mod bootstrap;
 mod event_expiry;
 mod forward;

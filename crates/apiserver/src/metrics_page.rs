@@ -32,11 +32,16 @@ pub(crate) fn answer(server: &ApiServer, headers: &HeaderMap) -> Response<Body> 
     response
 }
 
-/// The older text format names counters with their suffix in every line, and knows no units.
+/// The older text format names counters with their suffix in every line, and knows no units. Counters that upstream
+/// calls a `_count` have no suffix there.
 fn classic(text: &str) -> String {
-    let kind = |name: &str| text.contains(&format!("# TYPE {name} counter\n"));
+    let kind = |name: &str| text.contains(&format!("# TYPE {name} counter\n")) && !name.ends_with("_count");
     let mut out = String::with_capacity(text.len());
     for line in text.lines().filter(|line| !line.starts_with("# UNIT ")) {
+        if let Some((name, rest)) = line.split_once("_count_total{") {
+            let _ = writeln!(out, "{name}_count{{{rest}");
+            continue;
+        }
         let mut words = line.splitn(4, ' ');
         match (words.next(), words.next(), words.next(), words.next()) {
             (Some("#"), Some(word @ ("HELP" | "TYPE")), Some(name), rest)
@@ -149,6 +154,9 @@ mod tests {
     fn older_readers_get_the_older_form() {
         let open = "# HELP a Seen.\n# TYPE a counter\na_total 1\n# HELP b Held.\n# TYPE b gauge\n# UNIT b bytes\nb 2\n";
         let expected = "# HELP a_total Seen.\n# TYPE a_total counter\na_total 1\n# HELP b Held.\n# TYPE b gauge\nb 2\n";
+        assert_eq!(classic(open), expected);
+        let open = "# HELP a_count Seen.\n# TYPE a_count counter\na_count_total{b=\"c\"} 1\n";
+        let expected = "# HELP a_count Seen.\n# TYPE a_count counter\na_count{b=\"c\"} 1\n";
         assert_eq!(classic(open), expected);
     }
 

@@ -16,6 +16,7 @@ use flate2::write::GzEncoder;
 use http::request::Parts;
 use http::{HeaderValue, Response, StatusCode, header};
 use parking_lot::Mutex;
+use serde_json::Value;
 use sha2::{Digest, Sha512};
 
 use crate::body::{self, Body};
@@ -23,6 +24,10 @@ use crate::negotiate::{Format, MediaRange, accepted_ranges, accepts_gzip, format
 use crate::registry::{Rows, answer};
 use crate::request::Query;
 use crate::server::ApiServer;
+
+/// The names of the documents of version 2.
+const V2: &str = "v2";
+const V2_PROTOBUF: &str = "v2 protobuf";
 
 /// The documents of the rows served now.
 #[derive(Debug, Default)]
@@ -34,6 +39,8 @@ pub struct Documents {
 struct Kept {
     rows: Option<Arc<Rows>>,
     documents: HashMap<String, Document>,
+    /// What other servers said when the documents of version 2 were written.
+    others: Vec<Arc<Value>>,
 }
 
 /// How a document is written.
@@ -102,7 +109,7 @@ impl Documents {
     fn document(&self, rows: &Arc<Rows>, name: &str, form: Form, make: impl FnOnce() -> Vec<u8>) -> Document {
         let mut kept = self.kept.lock();
         if !kept.rows.as_ref().is_some_and(|known| Arc::ptr_eq(known, rows)) {
-            *kept = Kept { rows: Some(rows.clone()), documents: HashMap::new() };
+            *kept = Kept { rows: Some(rows.clone()), others: std::mem::take(&mut kept.others), ..Kept::default() };
         }
         if let Some(document) = kept.documents.get(name) {
             return document.clone();
@@ -112,12 +119,24 @@ impl Documents {
         document
     }
 
-    fn v2(&self, rows: &Arc<Rows>, form: Form) -> Document {
-        let (name, make): (_, fn(&[_], &_) -> _) = match form {
-            Form::Json => ("v2", api::openapi::v2),
-            Form::Protobuf => ("v2 protobuf", api::openapi::v2_protobuf),
+    fn v2(&self, rows: &Arc<Rows>, form: Form, others: Vec<Arc<Value>>) -> Document {
+        let (name, make): (_, fn(&[_], &_, &[_]) -> _) = match form {
+            Form::Json => (V2, api::openapi::v2),
+            Form::Protobuf => (V2_PROTOBUF, api::openapi::v2_protobuf),
         };
-        self.document(rows, name, form, || make(rows.all(), &SCHEMAS))
+        self.follow(&others);
+        self.document(rows, name, form, || make(rows.all(), &SCHEMAS, &others))
+    }
+
+    /// Lets go of what was written of other servers that say something else now.
+    fn follow(&self, others: &[Arc<Value>]) {
+        let mut kept = self.kept.lock();
+        let same = kept.others.len() == others.len()
+            && kept.others.iter().zip(others).all(|(known, other)| Arc::ptr_eq(known, other));
+        if !same {
+            kept.others = others.to_vec();
+            kept.documents.retain(|name, _| name != V2 && name != V2_PROTOBUF);
+        }
     }
 
     fn v3(&self, rows: &Arc<Rows>, group: &str, version: &str) -> Document {
@@ -138,7 +157,8 @@ pub fn answer(
     match steps {
         ["v2"] => {
             let form = Form::of_v2(parts)?;
-            Ok(send(parts, query, &documents.v2(&rows, form)))
+            let others = server.aggregator.table().specs(&rows);
+            Ok(send(parts, query, &documents.v2(&rows, form, others)))
         }
         ["v3"] => {
             let versions = group_versions(&rows);

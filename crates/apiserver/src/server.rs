@@ -102,7 +102,7 @@ impl ApiServer {
         }
         let gate = Gate::new(&config, &deps.metrics, &deps.scope);
         let kubelets = config.kubelet.as_ref().map(KubeletClient::new).transpose()?;
-        let admission = Chain::build(&config.admission, &deps.store, plugins)?;
+        let admission = Chain::build(&config.admission, &deps.store, plugins)?.measured(&deps.metrics);
         let compiler = custom::compiler();
         let (definitions, waiting) = Definitions::new();
         let server = Arc::new(Self {

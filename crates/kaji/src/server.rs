@@ -93,13 +93,13 @@ pub async fn run(args: ServerArgs, scope: &Scope) -> anyhow::Result<()> {
         _ = interrupt.recv() => {}
     }
     tracing::info!("stopping");
-    // Load balancers see it and send nobody any more, while everybody is still served.
-    health.fail("shutdown", "process is shutting down");
-    tokio::select! {
-        () = tokio::time::sleep(delay) => {}
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
-    }
+    let hurried = async {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    };
+    linger(&health, delay, hurried).await;
     tokio::select! {
         done = scope.shutdown(DRAIN) => {
             if !done {
@@ -112,6 +112,16 @@ pub async fn run(args: ServerArgs, scope: &Scope) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Serves on for a while as one that is not ready: load balancers see it and send nobody any more
+/// (`--shutdown-delay-duration`). Who is hurried does not wait.
+async fn linger(health: &Health, delay: Duration, hurried: impl Future<Output = ()>) {
+    health.fail("shutdown", "process is shutting down");
+    tokio::select! {
+        () = tokio::time::sleep(delay) => {}
+        () = hurried => {}
+    }
+}
+
 fn write_kubeconfig(settings: &Settings) -> anyhow::Result<()> {
     let Some(path) = &settings.args.write_kubeconfig else { return Ok(()) };
     let address = match settings.args.bind_address {
@@ -122,4 +132,30 @@ fn write_kubeconfig(settings: &Settings) -> anyhow::Result<()> {
     let (ca_pem, user) = (settings.pki.ca_pem()?, settings.pki.ensure_leaf(&lifecycle::admin())?);
     kubeconfig::merge(path, &Access { context: "kaji", server: &server, ca_pem: &ca_pem, user: &user })?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::time::{Instant, timeout};
+
+    #[tokio::test(start_paused = true)]
+    async fn a_server_that_stops_is_not_ready_first_and_serves_on_for_a_while() {
+        let (health, delay, began) = (Health::default(), Duration::from_secs(70), Instant::now());
+        let lingering = linger(&health, delay, std::future::pending());
+        tokio::pin!(lingering);
+        // The clock stands still but for who waits: a moment before the end it still serves.
+        assert!(timeout(delay - Duration::from_millis(1), &mut lingering).await.is_err());
+        assert_eq!(health.checks(), [("shutdown".to_owned(), Err("process is shutting down".to_owned()))]);
+        lingering.await;
+        assert_eq!(began.elapsed(), delay);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_second_signal_ends_the_wait() {
+        let (health, began) = (Health::default(), Instant::now());
+        linger(&health, Duration::from_secs(70), std::future::ready(())).await;
+        assert_eq!(began.elapsed(), Duration::ZERO);
+        assert!(!health.is_ok());
+    }
 }

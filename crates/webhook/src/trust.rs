@@ -1,6 +1,6 @@
 //! Whom a connection trusts, and what it shows of itself.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
@@ -13,7 +13,7 @@ const SYSTEM_BUNDLES: [&str; 3] =
     ["/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem"];
 
 /// Which certificates a server may show, and which one the client shows.
-#[derive(Clone, Default)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct Trust {
     /// The CAs in PEM; `None` means those of the system.
     pub ca_pem: Option<String>,
@@ -65,24 +65,26 @@ impl Trust {
         Ok(builder.with_client_auth_cert(chain, key)?)
     }
 
-    fn roots(&self) -> Result<RootCertStore, TrustError> {
+    fn roots(&self) -> Result<Arc<RootCertStore>, TrustError> {
+        let Some(pem) = &self.ca_pem else { return Ok(system_roots()) };
         let mut roots = RootCertStore::empty();
-        match &self.ca_pem {
-            Some(pem) => {
-                for certificate in certificates("certificate authority", pem)? {
-                    roots.add(certificate)?;
-                }
-                if roots.is_empty() {
-                    return Err(TrustError::NoAuthority);
-                }
-            }
-            None => {
-                let bundle = SYSTEM_BUNDLES.iter().find_map(|path| std::fs::read(path).ok()).unwrap_or_default();
-                roots.add_parsable_certificates(CertificateDer::pem_slice_iter(&bundle).flatten());
-            }
+        for certificate in certificates("certificate authority", pem)? {
+            roots.add(certificate)?;
         }
-        Ok(roots)
+        if roots.is_empty() { Err(TrustError::NoAuthority) } else { Ok(Arc::new(roots)) }
     }
+}
+
+/// The CAs that the system trusts, read when they are asked for first (as Go's `x509.SystemCertPool`).
+pub fn system_roots() -> Arc<RootCertStore> {
+    static ROOTS: OnceLock<Arc<RootCertStore>> = OnceLock::new();
+    let read = || {
+        let mut roots = RootCertStore::empty();
+        let bundle = SYSTEM_BUNDLES.iter().find_map(|path| std::fs::read(path).ok()).unwrap_or_default();
+        roots.add_parsable_certificates(CertificateDer::pem_slice_iter(&bundle).flatten());
+        Arc::new(roots)
+    };
+    ROOTS.get_or_init(read).clone()
 }
 
 fn certificates(what: &'static str, pem: &str) -> Result<Vec<CertificateDer<'static>>, TrustError> {
@@ -126,5 +128,21 @@ impl ServerCertVerifier for Anybody {
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.0.signature_verification_algorithms.supported_schemes()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bundle_without_a_certificate_is_refused() {
+        let error = |pem: &str| {
+            let trust = Trust { ca_pem: Some(pem.into()), ..Trust::default() };
+            trust.config().map(drop).expect_err("refused").to_string()
+        };
+        assert_eq!(error("no PEM"), "read the certificate authority: no certificate in it");
+        let broken = error("-----BEGIN CERTIFICATE-----\n!\n-----END CERTIFICATE-----\n");
+        assert!(broken.starts_with("read the certificate authority: "), "{broken}");
     }
 }

@@ -20,7 +20,7 @@ fn main() -> anyhow::Result<()> {
         ["protobuf", go_sources] => protobuf::write(Path::new(go_sources), &crates().join("protobuf/src/table.txt"))
             .context("write the table of protobuf messages"),
         ["roundtrip", samples] => roundtrip::check(Path::new(samples)),
-        ["openapi", "v2"] => print(&api::openapi::v2(&api::RESOURCES, &api::SCHEMAS)),
+        ["openapi", "v2"] => print(&api::openapi::v2(&api::RESOURCES, &api::SCHEMAS, &[])),
         ["openapi", group, version] => print(&api::openapi::v3(group, version, &api::RESOURCES, &api::SCHEMAS)),
         _ => bail!(
             "usage: cargo run -p xtask -- schemas DEFINITIONS.json GO_SOURCES | protobuf GO_SOURCES | roundtrip SAMPLES | openapi v2 | openapi GROUP VERSION"

@@ -34,6 +34,10 @@ impl Strategy for Kind {
     }
 
     fn validate_update(&self, object: &Object, old: &Object) -> Vec<Error> {
+        self.judge_update(object, old).0
+    }
+
+    fn judge_update(&self, object: &Object, old: &Object) -> (Vec<Error>, Vec<String>) {
         let compiled = self.compiled();
         let (value, before) = (Value::Object(object.0.clone()), Value::Object(old.0.clone()));
         let mut errors = Vec::new();
@@ -46,8 +50,8 @@ impl Strategy for Kind {
         if compiled.repeated(&old.0).is_empty() {
             errors.extend(compiled.repeated(&object.0));
         }
-        compiled.rules(&value, Some(&before), &mut errors);
-        errors
+        let warnings = compiled.rules(&value, Some(&before), &mut errors);
+        (errors, warnings)
     }
 
     fn judges_updates_alone(&self) -> bool {
@@ -111,9 +115,9 @@ impl Compiled {
         errors
     }
 
-    /// Expressions are judged on objects of the right structure only.
-    fn rules(&self, value: &Value, old: Option<&Value>, errors: &mut Vec<Error>) {
-        let Some(rules) = &self.rules else { return };
+    /// Expressions are judged on objects of the right structure only. Answers warnings.
+    fn rules(&self, value: &Value, old: Option<&Value>, errors: &mut Vec<Error>) -> Vec<String> {
+        let Some(rules) = &self.rules else { return Vec::new() };
         let blocks = |error: &Error| {
             use ErrorType::{NotSupported, Required, TooLong, TooMany, TypeInvalid};
             matches!(error.kind, NotSupported | Required | TooLong | TooMany | TypeInvalid)
@@ -122,9 +126,11 @@ impl Compiled {
             let words = "some validation rules were not checked because the object was invalid; correct the existing \
                          errors to complete validation";
             errors.push(Error::invalid(&Path::default(), "null", words));
-        } else {
-            errors.extend(rules.validate(&Path::default(), value, old));
+            return Vec::new();
         }
+        let found = rules.judge(&Path::default(), value, old);
+        errors.extend(found.errors);
+        found.warnings
     }
 }
 

@@ -54,7 +54,8 @@ impl Judge<'_> {
             is_structural = wrong.is_empty();
             errors.extend(wrong);
             if is_structural {
-                defaults::validate(root, self.options.pruned_defaults, path, errors);
+                let judge = defaults::Judge { pruned: self.options.pruned_defaults, compiler: self.compiler };
+                judge.root(root, path, errors);
             }
         }
         self.schema(root, Place { is_root: true, ..Place::default() }, path, errors);

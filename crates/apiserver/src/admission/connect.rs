@@ -4,6 +4,7 @@
 use apimachinery::{Object, StatusError};
 use serde_json::{Map, Value};
 
+use super::conversion::Conversions;
 use super::reinvocation::Reinvocation;
 use super::{Operation, Request};
 use crate::registry::Cx;
@@ -23,6 +24,7 @@ pub async fn connect(cx: &Cx) -> Result<(), StatusError> {
         old: None,
         dry_run: false,
         reinvocation: Reinvocation::default(),
+        conversions: Conversions::default(),
     };
     let mut options = Object(options(cx));
     options.set_type(&request.kind());

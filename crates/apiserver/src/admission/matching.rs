@@ -9,7 +9,6 @@ use apimachinery::{GroupVersionKind, Object, StatusError};
 use serde_json::Value;
 
 use super::{Operation, Request};
-use crate::registry::convert;
 
 /// Criteria of a webhook or of `matchConstraints`, read once.
 #[derive(Clone, Debug)]
@@ -135,7 +134,11 @@ impl Criteria {
             self.find(&self.rules, request)
         };
         let Some(matched) = matched else { return Ok(None) };
-        Ok(if self.selects_namespace(request).await? { Some(matched) } else { None })
+        if !self.selects_namespace(request).await? {
+            return Ok(None);
+        }
+        request.prepare(&matched.row).await?;
+        Ok(Some(matched))
     }
 
     fn find(&self, rules: &[Rule], request: &Request<'_>) -> Option<Matched> {
@@ -212,18 +215,7 @@ pub fn kind_of(row: &Resource, subresource: &str) -> GroupVersionKind {
 impl Matched {
     /// An object of the request in the version that the criteria want.
     pub fn convert(&self, request: &Request<'_>, object: &Object) -> Object {
-        if self.row.gvk == request.row.gvk || !matches!(request.subresource, "" | "status") {
-            return object.clone();
-        }
-        convert::to_served(&self.row, convert::to_stored(request.row, object.clone()))
-    }
-
-    /// An object that came back, in the version of the request.
-    pub fn convert_back(&self, request: &Request<'_>, object: Object) -> Object {
-        if self.row.gvk == request.row.gvk || !matches!(request.subresource, "" | "status") {
-            return object;
-        }
-        convert::to_served(request.row, convert::to_stored(&self.row, object))
+        request.shown(&self.row, object)
     }
 }
 

@@ -4,7 +4,7 @@
 use apimachinery::Object;
 use serde_json::{Value, json};
 
-use super::ServiceReference;
+use crate::service_resolver::ServicePort;
 
 /// The condition `Available`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,7 +55,7 @@ impl Condition {
 }
 
 /// Why the Service cannot be asked, judging by it and its EndpointSlices.
-pub(super) fn obstacle(wanted: &ServiceReference, service: Option<&Object>, slices: &[Object]) -> Option<Condition> {
+pub(super) fn obstacle(wanted: &ServicePort, service: Option<&Object>, slices: &[Object]) -> Option<Condition> {
     let words = format!("service/{} in {:?}", wanted.name, wanted.namespace);
     let Some(service) = service else {
         return Some(Condition::failed("ServiceNotFound", format!("{words} is not present")));
@@ -97,7 +97,7 @@ mod tests {
     }
 
     fn check(service: Option<Value>, slices: &[Value], expected: Expect) {
-        let wanted = ServiceReference { namespace: "a".into(), name: "api".into(), port: 443 };
+        let wanted = ServicePort { namespace: "a".into(), name: "api".into(), port: 443 };
         let slices: Vec<Object> = slices.iter().cloned().map(object).collect();
         let found = obstacle(&wanted, service.map(object).as_ref(), &slices);
         let words = found.map_or_else(|| "none".into(), |found| format!("{}: {}", found.reason, found.message));

@@ -6,7 +6,7 @@
 //! It follows APIServices and CustomResourceDefinitions, and Services with their EndpointSlices once another server is
 //! known. A timer runs only for other servers: a server that fails says nothing.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,14 +18,17 @@ use futures::FutureExt;
 use futures::future::{BoxFuture, join_all, select_all, try_join_all};
 use serde_json::{Value, json};
 use store::{Event, RangeRequest, Watch};
+use tokio::time::Instant;
 
 use super::availability::{Condition, obstacle};
-use super::{GROUP, Remote, ServiceReference, Table, proxy};
+use super::{GROUP, Remote, Table, proxy};
+use crate::connections::{Connections, Place};
 use crate::registry::delete::delete_object;
 use crate::registry::options::DeleteOptions;
 use crate::registry::update::{Change, Part, change};
 use crate::registry::{Cx, create, decode_entry, fields};
 use crate::server::ApiServer;
+use crate::service_resolver::ServicePort;
 use crate::status;
 
 /// Says who made an APIService: `onstart` for built-in groups, `true` for those of CustomResourceDefinitions.
@@ -64,6 +67,44 @@ enum Outcome {
     SomeMissing,
 }
 
+/// What a controller wakes up for.
+enum News {
+    Events(Due),
+    Time,
+}
+
+/// What is to be looked at.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Due {
+    /// All there is.
+    everything: bool,
+    /// Whether each group version that is answered here has its APIService.
+    registration: bool,
+    /// These APIServices.
+    names: BTreeSet<String>,
+}
+
+impl Due {
+    fn everything() -> Self {
+        Self { everything: true, ..Self::default() }
+    }
+
+    fn is_nothing(&self) -> bool {
+        *self == Self::default()
+    }
+
+    fn concerns(&self, name: &str) -> bool {
+        self.everything || self.names.contains(name)
+    }
+}
+
+/// Whether an event changes nothing of what an APIService asks for: conditions are written here.
+fn says_the_same(event: &Event) -> Result<bool, StatusError> {
+    let Event::Put { entry, previous: Some(previous) } = event else { return Ok(false) };
+    let (now, before) = (decode_entry(entry)?, decode_entry(previous)?);
+    Ok(now.0.get("spec") == before.0.get("spec") && now.0.contains_key("status"))
+}
+
 impl Controller {
     async fn run(self) {
         let mut backoff = Backoff::new(BACKOFF.0, BACKOFF.1);
@@ -79,28 +120,43 @@ impl Controller {
     /// Follows the store until it closes.
     async fn follow(&self, backoff: &mut Backoff) -> Result<(), StatusError> {
         let mut watches = vec![self.watch(SERVICES).await?, self.watch(DEFINITIONS).await?];
+        let mut due = Due::everything();
+        let mut all_again = Instant::now() + ASK_AGAIN;
         loop {
-            let outcome = self.sync().await?;
+            let outcome = self.sync(&due).await?;
+            if due.everything {
+                all_again = Instant::now() + ASK_AGAIN;
+            }
             if outcome == Outcome::NoOthers {
                 watches.truncate(2);
             } else if watches.len() == 2 {
                 let [services, slices] = TARGETS.map(|prefix| self.watch(prefix).boxed());
                 watches.extend([services.await?, slices.await?]);
                 // What happened before the watches began is seen by looking once more.
+                due = Due::everything();
                 continue;
             }
-            let pause = match outcome {
+            let at = match outcome {
                 Outcome::NoOthers => None,
                 Outcome::AllThere => {
                     backoff.reset();
-                    Some(ASK_AGAIN)
+                    Some(all_again)
                 }
-                Outcome::SomeMissing => Some(backoff.next_delay()),
+                Outcome::SomeMissing => Some(all_again.min(Instant::now() + backoff.next_delay())),
             };
-            if !self.next(&mut watches, pause).await? {
-                return Ok(());
-            }
+            let Some(news) = self.next(&mut watches, at).await? else { return Ok(()) };
+            due = match news {
+                News::Events(due) => due,
+                News::Time if Instant::now() >= all_again => Due::everything(),
+                News::Time => Due { names: self.missing(), ..Due::default() },
+            };
         }
+    }
+
+    /// The APIServices of servers that did not answer.
+    fn missing(&self) -> BTreeSet<String> {
+        let table = self.server.aggregator.table();
+        table.remotes.iter().filter(|remote| !remote.available).map(|remote| remote.name.clone()).collect()
     }
 
     async fn watch(&self, prefix: &str) -> Result<Box<dyn Watch>, StatusError> {
@@ -108,11 +164,11 @@ impl Controller {
         store.watch(prefix, store.revision()).await.map_err(|error| status::of_store(&error))
     }
 
-    /// Waits for news, or for the pause to end. False when the store has closed.
-    async fn next(&self, watches: &mut [Box<dyn Watch>], pause: Option<Duration>) -> Result<bool, StatusError> {
+    /// Waits for news, or until a time. Nothing when the store has closed.
+    async fn next(&self, watches: &mut [Box<dyn Watch>], until: Option<Instant>) -> Result<Option<News>, StatusError> {
         let timer = async {
-            match pause {
-                Some(pause) => tokio::time::sleep(pause).await,
+            match until {
+                Some(until) => tokio::time::sleep_until(until).await,
                 None => std::future::pending().await,
             }
         };
@@ -120,60 +176,81 @@ impl Controller {
         loop {
             let first = tokio::select! {
                 (event, ..) = select_all(watches.iter_mut().map(|watch| watch.next()).collect::<Vec<_>>()) => event,
-                () = &mut timer => return Ok(true),
+                () = &mut timer => return Ok(Some(News::Time)),
             };
-            let Some(mut news) = self.heard(first)? else { return Ok(false) };
+            let mut due = Due::default();
+            let mut open = self.hear(first, &mut due)?;
             for watch in watches.iter_mut() {
                 // One look serves for all that has happened.
-                while let Some(event) = tokio::task::unconstrained(watch.next()).now_or_never() {
-                    let Some(more) = self.heard(event)? else { return Ok(false) };
-                    news |= more;
+                while open && let Some(event) = tokio::task::unconstrained(watch.next()).now_or_never() {
+                    open = self.hear(event, &mut due)?;
                 }
             }
-            if news {
-                return Ok(true);
+            if !open {
+                return Ok(None);
+            }
+            if !due.is_nothing() {
+                return Ok(Some(News::Events(due)));
             }
         }
     }
 
-    /// Whether an event concerns anything here; nothing when the store has closed.
-    fn heard(&self, event: Option<Result<Event, store::Error>>) -> Result<Option<bool>, StatusError> {
-        let Some(event) = event else { return Ok(None) };
-        let (Event::Put { entry, .. } | Event::Delete { entry, .. }) =
-            event.map_err(|error| status::of_store(&error))?
-        else {
-            return Ok(Some(false));
-        };
-        let Some(path) = TARGETS.iter().find_map(|prefix| entry.key.strip_prefix(prefix)) else {
-            return Ok(Some(true));
-        };
-        // A Service, or an EndpointSlice, whose name begins with the Service's.
-        let table = self.server.aggregator.table();
-        let mut services = table.remotes.iter().map(|remote| (remote.service.namespace.as_str(), &remote.service.name));
-        let found = path.split_once('/').is_some_and(|(namespace, name)| {
-            services.any(|(wanted, service)| namespace == wanted && name.starts_with(service.as_str()))
-        });
-        Ok(Some(found))
+    /// Notes what an event makes due. False when the store has closed.
+    fn hear(&self, event: Option<Result<Event, store::Error>>, due: &mut Due) -> Result<bool, StatusError> {
+        let Some(event) = event else { return Ok(false) };
+        let event = event.map_err(|error| status::of_store(&error))?;
+        let (Event::Put { entry, .. } | Event::Delete { entry, .. }) = &event else { return Ok(true) };
+        if let Some(name) = entry.key.strip_prefix(SERVICES) {
+            if !says_the_same(&event)? {
+                due.names.insert(name.to_owned());
+            }
+            // One of ours that somebody deletes comes back.
+            due.registration |= matches!(event, Event::Delete { .. });
+        } else if let Some(path) = TARGETS.iter().find_map(|prefix| entry.key.strip_prefix(prefix)) {
+            // A Service, or an EndpointSlice, whose name begins with the Service's.
+            let table = self.server.aggregator.table();
+            let is_of = |service: &ServicePort| {
+                path.split_once('/').is_some_and(|(namespace, name)| {
+                    namespace == service.namespace && name.starts_with(service.name.as_str())
+                })
+            };
+            let meant = table.remotes.iter().filter(|remote| is_of(&remote.service));
+            due.names.extend(meant.map(|remote| remote.name.clone()));
+        } else {
+            due.registration = true;
+        }
+        Ok(true)
     }
 
-    async fn sync(&self) -> Result<Outcome, StatusError> {
-        self.register().await?;
+    /// Does what is due. Servers that nothing was heard of stay as they were found last.
+    async fn sync(&self, due: &Due) -> Result<Outcome, StatusError> {
+        if due.registration || due.everything {
+            self.register().await?;
+        }
         let services = self.objects(SERVICES).await?;
-        let (mut local, mut others) = (Vec::new(), Vec::new());
+        let before = self.server.aggregator.table();
+        let (mut local, mut others, mut remotes) = (Vec::new(), Vec::new(), Vec::new());
         for service in &services {
-            if service["spec"]["service"].is_object() {
-                others.push(self.check(service));
+            let name = service["metadata"]["name"].as_str().unwrap_or_default();
+            let known = before.remotes.iter().find(|remote| remote.name == name).filter(|_| !due.concerns(name));
+            if !service["spec"]["service"].is_object() {
+                if due.concerns(name) {
+                    local.push(self.set_condition(service, Condition::local()).boxed());
+                }
+            } else if let Some(known) = known {
+                remotes.push(known.clone());
             } else {
-                local.push(self.set_condition(service, Condition::local()).boxed());
+                others.push(self.check(service));
             }
         }
         try_join_all(local).await?;
-        let (mut remotes, mut conditions) = (Vec::new(), Vec::new());
+        let mut conditions = Vec::new();
         for checked in join_all(others).await {
             let (remote, service, condition) = checked?;
             remotes.push(remote);
             conditions.push(self.set_condition(service, condition).boxed());
         }
+        remotes.sort_by(|a, b| a.name.cmp(&b.name));
         let outcome = match &*remotes {
             [] => Outcome::NoOthers,
             remotes if remotes.iter().all(|remote| remote.available) => Outcome::AllThere,
@@ -227,7 +304,7 @@ impl Controller {
     /// Looks at another server.
     fn check<'s>(&'s self, service: &'s Value) -> BoxFuture<'s, Result<(Remote, &'s Value, Condition), StatusError>> {
         Box::pin(async move {
-            let mut remote = read(service, &self.server.aggregator.client.config(&service["spec"]));
+            let mut remote = self.read(service);
             let registry = &self.server.registry;
             let wanted = &remote.service;
             let row = registry.row("", "v1", "services")?;
@@ -239,6 +316,7 @@ impl Controller {
                     Ok(found) => {
                         remote.resources = Some(Arc::new(found.resources));
                         remote.openapi_hash = found.openapi_hash;
+                        remote.spec = found.spec;
                         Condition::passed()
                     }
                     Err(cause) => Condition::failed("FailedDiscoveryCheck", cause),
@@ -255,7 +333,37 @@ impl Controller {
         })
     }
 
-    async fn slices(&self, service: &ServiceReference) -> Result<Vec<Object>, StatusError> {
+    /// What an APIService says; with the connections that are kept, if they still lead there.
+    fn read(&self, service: &Value) -> Remote {
+        let spec = &service["spec"];
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        let (name, target) = (text(&service["metadata"]["name"]), &spec["service"]);
+        let port = ServicePort {
+            namespace: text(&target["namespace"]),
+            name: text(&target["name"]),
+            port: target["port"].as_u64().and_then(|port| u16::try_from(port).ok()).unwrap_or(443),
+        };
+        let (place, trust) = (Place::Service(port.clone()), self.server.aggregator.client.trust(spec));
+        let table = self.server.aggregator.table();
+        let before = table.remotes.iter().find(|remote| remote.name == name);
+        let before = before.filter(|remote| remote.connections.lead_to(&place, &trust));
+        let kept = before.map(|remote| remote.connections.clone());
+        Remote {
+            name,
+            group: text(&spec["group"]),
+            version: text(&spec["version"]),
+            group_priority: spec["groupPriorityMinimum"].as_i64().unwrap_or_default(),
+            version_priority: spec["versionPriority"].as_i64().unwrap_or_default(),
+            service: port,
+            connections: kept.unwrap_or_else(|| Arc::new(Connections::new(place, trust))),
+            available: false,
+            resources: None,
+            openapi_hash: None,
+            spec: before.and_then(|remote| remote.spec.clone()),
+        }
+    }
+
+    async fn slices(&self, service: &ServicePort) -> Result<Vec<Object>, StatusError> {
         let objects = self.objects(&format!("{}{}/", TARGETS[1], service.namespace)).await?;
         let slices = objects.into_iter().filter_map(Object::from_value);
         let own = ("kubernetes.io/service-name", service.name.as_str());
@@ -327,26 +435,4 @@ fn api_service(group: &str, version: &str, (group_priority, version_priority): (
         "metadata": { "name": format!("{version}.{group}"), "labels": { MANAGED: managed } },
         "spec": spec,
     })
-}
-
-fn read(service: &Value, tls: &Result<Arc<tokio_rustls::rustls::ClientConfig>, String>) -> Remote {
-    let spec = &service["spec"];
-    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-    let target = &spec["service"];
-    Remote {
-        name: text(&service["metadata"]["name"]),
-        group: text(&spec["group"]),
-        version: text(&spec["version"]),
-        group_priority: spec["groupPriorityMinimum"].as_i64().unwrap_or_default(),
-        version_priority: spec["versionPriority"].as_i64().unwrap_or_default(),
-        service: ServiceReference {
-            namespace: text(&target["namespace"]),
-            name: text(&target["name"]),
-            port: target["port"].as_u64().and_then(|port| u16::try_from(port).ok()).unwrap_or(443),
-        },
-        tls: tls.clone(),
-        available: false,
-        resources: None,
-        openapi_hash: None,
-    }
 }

@@ -1,10 +1,13 @@
 //! Discovery of what other servers answer, beside what is here
 //! (upstream: kube-aggregator/pkg/apiserver/{handler_apis,handler_discovery}.go).
 
+use std::sync::Arc;
+
 use api::catalogue::GROUP_VERSIONS;
 use serde_json::{Map, Value, json};
 
 use super::{Remote, Table};
+use crate::registry::Rows;
 
 /// What CustomResourceDefinitions' groups have.
 const CUSTOM_GROUP_PRIORITY: i64 = 1000;
@@ -57,6 +60,13 @@ impl Table {
         self.remotes
             .iter()
             .filter_map(move |remote| Some((remote.group.as_str(), remote.version.as_str(), document(remote)?)))
+    }
+
+    /// What others say in OpenAPI 2 of the group versions that they answer.
+    pub(crate) fn specs(&self, rows: &Rows) -> Vec<Arc<Value>> {
+        let remotes = self.by_priority().into_iter();
+        let remotes = remotes.filter(|remote| !rows.has_version(&remote.group, &remote.version));
+        remotes.filter_map(|remote| Some(remote.spec.as_ref()?.document.clone())).collect()
     }
 
     /// Those that clients prefer first.

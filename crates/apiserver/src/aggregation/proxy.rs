@@ -4,23 +4,22 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use apimachinery::{StatusError, UserInfo};
-use bytes::BytesMut;
+use apimachinery::UserInfo;
+use component_base::Scope;
 use futures::future::BoxFuture;
 use http::request::Parts;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode};
-use http_body_util::BodyExt;
-use rustls_pki_types::ServerName;
+use http::uri::PathAndQuery;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, header};
+use http_body::Body as _;
 use serde_json::Value;
-use tokio::net::TcpStream;
-use tokio_rustls::TlsConnector;
 
-use super::{Remote, ServiceReference};
+use super::{Remote, Spec};
 use crate::body::{self, Body};
-use crate::forward::{CONNECT_TIMEOUT, Io, forward};
+use crate::connections::{Address, Connections, SendError, collect};
+use crate::forward::{backend_request, pass_back};
 use crate::nonresource::text;
-use crate::registry::Registry;
 use crate::server::ApiServer;
+use crate::service_resolver::authority;
 
 /// Time for the answer of a check (upstream: `Timeout: 5 * time.Second`).
 const CHECK_TIMEOUT: Duration = Duration::from_secs(5);
@@ -39,38 +38,53 @@ pub(crate) async fn answer(
     if !remote.available {
         return text(StatusCode::SERVICE_UNAVAILABLE, "service unavailable\n".into());
     }
-    if let Err(cause) = &remote.tls {
+    if let Err(cause) = remote.connections.tls() {
         return text(StatusCode::INTERNAL_SERVER_ERROR, format!("{cause}\n"));
     }
-    let address = match resolve(&server.registry, &remote.service).await {
+    let address = match remote.connections.address(server).await {
         Ok(address) => address,
         Err(error) => {
-            tracing::debug!(%error, service = remote.service.name, "resolve the server of a group");
+            tracing::debug!(error, service = remote.service.name, "resolve the server of a group");
             return text(StatusCode::SERVICE_UNAVAILABLE, "service unavailable\n".into());
         }
     };
-    let io = match connect(remote.clone(), address.clone()).await {
-        Ok(io) => io,
-        Err(error) => return unreachable(&error),
-    };
     identify(&mut parts.headers, user);
-    let path = parts.uri.path_and_query().map_or_else(|| "/".to_owned(), |path| path.as_str().to_owned());
-    match forward(io, parts, body, &address, &path, &server.scope).await {
+    match send(&server.scope, &remote.connections, &address, &parts, body).await {
         Ok(response) if is_redirect(response.status()) => {
             let words = "the backend attempted to redirect this request, which is not permitted";
             text(StatusCode::BAD_GATEWAY, words.into())
         }
-        Ok(response) => response,
-        Err(error) => unreachable(&error.message),
+        Ok(response) => pass_back(response, parts, &server.scope),
+        Err(error) => text(StatusCode::SERVICE_UNAVAILABLE, format!("error trying to reach service: {error}\n")),
     }
+}
+
+/// Sends the request; once more on a new connection where the kept one had ended and nothing is done twice
+/// (upstream: net/http's `shouldRetryRequest`).
+fn send<'a>(
+    scope: &'a Scope,
+    connections: &'a Connections,
+    address: &'a Address,
+    parts: &'a Parts,
+    body: Body,
+) -> BoxFuture<'a, Result<Response<Body>, String>> {
+    Box::pin(async move {
+        let host = authority(&address.0, address.1);
+        let path = parts.uri.path_and_query().map_or("/", PathAndQuery::as_str);
+        let request = |body: Body| backend_request(parts, body, &host, path).map_err(|error| error.message);
+        let repeatable = matches!(parts.method, Method::GET | Method::HEAD) && body.is_end_stream();
+        match connections.send(scope, address, request(body)?).await {
+            Err(SendError { reused: true, .. }) if repeatable => {
+                let sent = connections.send_anew(scope, address, request(body::empty())?).await;
+                sent.map_err(|error| error.text)
+            }
+            sent => sent.map_err(|error| error.text),
+        }
+    })
 }
 
 fn is_redirect(code: StatusCode) -> bool {
     code.is_redirection() && code != StatusCode::NOT_MODIFIED
-}
-
-fn unreachable(error: &str) -> Response<Body> {
-    text(StatusCode::SERVICE_UNAVAILABLE, format!("error trying to reach service: {error}\n"))
 }
 
 /// Says who asks, in place of whatever the client may have said (upstream: transport.SetAuthProxyHeaders).
@@ -114,128 +128,95 @@ fn escape(key: &str) -> String {
     out
 }
 
-/// Where the Service is reached: `host:port` (upstream: `ResolveCluster`).
-pub(super) fn resolve<'a>(
-    registry: &'a Registry,
-    service: &'a ServiceReference,
-) -> BoxFuture<'a, Result<String, StatusError>> {
-    Box::pin(async move {
-        let row = registry.row("", "v1", "services")?;
-        let found = registry.find(&row, &service.namespace, &service.name).await?;
-        let found = found.ok_or_else(|| row.not_found(&service.name))?;
-        if found.str_at(&["spec", "type"]) == Some("ExternalName") {
-            let host = found.str_at(&["spec", "externalName"]).unwrap_or_default();
-            return Ok(format!("{host}:{}", service.port));
-        }
-        let address = found.str_at(&["spec", "clusterIP"]).unwrap_or_default();
-        if address.is_empty() || address == "None" {
-            return Err(StatusError::unavailable("cannot route to service with ClusterIP \"None\""));
-        }
-        let ports = found.at(&["spec", "ports"]).and_then(Value::as_array);
-        if !ports.into_iter().flatten().any(|port| port["port"] == service.port) {
-            let words = format!("no service port {} found for service {:?}", service.port, service.name);
-            return Err(StatusError::unavailable(words));
-        }
-        if address.contains(':') {
-            Ok(format!("[{address}]:{}", service.port))
-        } else {
-            Ok(format!("{address}:{}", service.port))
-        }
-    })
-}
-
-fn connect(remote: Remote, address: String) -> BoxFuture<'static, Result<Box<dyn Io>, String>> {
-    Box::pin(async move {
-        let tls = remote.tls?;
-        let ServiceReference { namespace, name, .. } = &remote.service;
-        let server_name = ServerName::try_from(format!("{name}.{namespace}.svc")).map_err(|error| error.to_string())?;
-        let target = address.clone();
-        let connect = async move {
-            let stream = TcpStream::connect(target).await?;
-            stream.set_nodelay(true)?;
-            TlsConnector::from(tls).connect(server_name, stream).await
-        };
-        match tokio::time::timeout(CONNECT_TIMEOUT, connect).await {
-            Ok(Ok(stream)) => Ok(Box::new(stream) as Box<dyn Io>),
-            Ok(Err(error)) => Err(format!("dial tcp {address}: {error}")),
-            Err(_) => Err(format!("dial tcp {address}: i/o timeout")),
-        }
-    })
-}
-
 /// What a server says of itself.
 pub(super) struct Found {
     /// Its `APIResourceList`.
     pub(super) resources: Value,
     /// The hash of its OpenAPI 3 document.
     pub(super) openapi_hash: Option<String>,
+    /// What its OpenAPI 2 document says of the group version.
+    pub(super) spec: Option<Spec>,
 }
 
 /// Asks the server for its group version's discovery document, as upstream's availability check does.
 pub(super) fn check<'a>(server: &'a Arc<ApiServer>, remote: &'a Remote) -> BoxFuture<'a, Result<Found, String>> {
     Box::pin(async move {
-        let address = resolve(&server.registry, &remote.service).await.map_err(|error| error.message)?;
-        let question = Question { server: server.clone(), remote: remote.clone(), address };
+        let address = remote.connections.address(server).await?;
         let path = format!("/apis/{}/{}", remote.group, remote.version);
-        let url = format!("https://{}{path}", question.address);
-        match question.ask(path).await {
-            Some(Ok((code, resources))) if code.is_success() => {
-                Ok(Found { resources, openapi_hash: question.openapi_hash().await })
+        let url = format!("https://{}{path}", authority(&address.0, address.1));
+        let question = Question { server, remote, address };
+        match question.ask(&path, None).await {
+            Some(Ok((code, _, resources))) if code.is_success() => {
+                let (openapi_hash, spec) = (question.openapi_hash().await, question.spec().await);
+                Ok(Found { resources, openapi_hash, spec })
             }
-            Some(Ok((code, _))) => {
+            Some(Ok((code, ..))) => {
                 Err(format!("failing or missing response from {url}: bad status from {url}: {}", code.as_u16()))
             }
             Some(Err(error)) => Err(format!("failing or missing response from {url}: Get {url:?}: {error}")),
-            None => Err(format!("timed out waiting for {url}")),
+            None => {
+                remote.connections.forget();
+                Err(format!("timed out waiting for {url}"))
+            }
         }
     })
 }
 
 /// A server that is asked what it serves.
-#[derive(Clone)]
-struct Question {
-    server: Arc<ApiServer>,
-    remote: Remote,
-    address: String,
+struct Question<'a> {
+    server: &'a Arc<ApiServer>,
+    remote: &'a Remote,
+    address: Address,
 }
 
-impl Question {
+impl Question<'_> {
     /// The hash in the server's index of OpenAPI 3 documents. One that has none is there all the same.
     async fn openapi_hash(&self) -> Option<String> {
-        let (_, index) = self.ask("/openapi/v3".into()).await?.ok()?;
+        let (_, _, index) = self.ask("/openapi/v3", None).await?.ok()?;
         let document = format!("apis/{}/{}", self.remote.group, self.remote.version);
         let url = index["paths"][document]["serverRelativeURL"].as_str()?;
         Some(url.split_once("hash=").map_or("", |(_, hash)| hash).to_owned())
     }
 
-    /// The answer at a path, if it comes in time.
-    async fn ask(&self, path: String) -> Option<Result<(StatusCode, Value), String>> {
-        tokio::time::timeout(CHECK_TIMEOUT, self.clone().answer(path)).await.ok()
+    /// What the server's OpenAPI 2 document says of the group version; what is known stays while it says nothing new
+    /// (upstream: kube-aggregator/pkg/controllers/openapi/aggregator).
+    async fn spec(&self) -> Option<Spec> {
+        let known = self.remote.spec.clone();
+        let etag = known.as_ref().map(|spec| spec.etag.as_str()).filter(|etag| !etag.is_empty());
+        let Some(Ok((code, headers, document))) = self.ask("/openapi/v2", etag).await else { return known };
+        if !code.is_success() || !document.is_object() {
+            return if code == StatusCode::NOT_FOUND { None } else { known };
+        }
+        let etag = headers.get(header::ETAG).and_then(|etag| etag.to_str().ok()).unwrap_or_default().to_owned();
+        let prefix = format!("/apis/{}/{}/", self.remote.group, self.remote.version);
+        let filtered = api::openapi::v2_of_paths(&document, &prefix);
+        match known.filter(|known| *known.document == filtered) {
+            Some(known) => Some(Spec { etag, ..known }),
+            None => Some(Spec { etag, document: Arc::new(filtered) }),
+        }
     }
 
-    fn answer(self, path: String) -> BoxFuture<'static, Result<(StatusCode, Value), String>> {
-        Box::pin(async move {
-            let io = connect(self.remote, self.address.clone()).await?;
-            let request = Request::builder().method(Method::GET).uri(&path).header("accept", "application/json");
-            let (mut parts, body) = request.body(body::empty()).map_err(|error| error.to_string())?.into_parts();
-            identify(&mut parts.headers, &aggregator());
-            let answered = forward(io, parts, body, &self.address, &path, &self.server.scope).await;
-            let response = answered.map_err(|error| error.message)?;
-            let code = response.status();
-            let mut body = response.into_body();
-            let mut bytes = BytesMut::new();
-            while let Some(frame) = body.frame().await {
-                let frame = frame.map_err(|error| error.to_string())?;
-                let Ok(data) = frame.into_data() else { continue };
-                if bytes.len() + data.len() > MAX_DOCUMENT_BYTES {
-                    return Err("the answer is too long".into());
-                }
-                bytes.extend_from_slice(&data);
-            }
-            Ok((code, serde_json::from_slice(&bytes).unwrap_or_default()))
-        })
+    /// The answer at a path, if it comes in time; nothing of a document that is known under this tag.
+    async fn ask(&self, path: &str, known: Option<&str>) -> Option<Result<Answer, String>> {
+        tokio::time::timeout(CHECK_TIMEOUT, self.answer(path, known)).await.ok()
+    }
+
+    async fn answer(&self, path: &str, known: Option<&str>) -> Result<Answer, String> {
+        let mut request = Request::builder().method(Method::GET).uri(path).header(header::ACCEPT, "application/json");
+        if let Some(etag) = known {
+            request = request.header(header::IF_NONE_MATCH, etag);
+        }
+        let (mut parts, body) = request.body(body::empty()).map_err(|error| error.to_string())?.into_parts();
+        identify(&mut parts.headers, &aggregator());
+        let response = send(&self.server.scope, &self.remote.connections, &self.address, &parts, body).await?;
+        let (head, body) = response.into_parts();
+        let bytes = collect(body, MAX_DOCUMENT_BYTES).await?;
+        Ok((head.status, head.headers, serde_json::from_slice(&bytes).unwrap_or_default()))
     }
 }
+
+/// Code, headers and JSON.
+type Answer = (StatusCode, HeaderMap, Value);
 
 /// Who asks when nobody does (upstream: `system:kube-aggregator`).
 fn aggregator() -> UserInfo {

@@ -11,10 +11,14 @@ use apimachinery::{GroupVersionKind, Object, StatusError};
 use bytes::Bytes;
 use store::{Entry, Event, Finished};
 
+use super::converted::Key;
 use super::webhook;
 use crate::registry::answer::decode;
 use crate::registry::scan;
 use crate::server::ApiServer;
+
+/// So many objects are sent to a webhook at a time: a page of kubectl's. What it answers to more would pass the limit.
+const BATCH: usize = 500;
 
 /// Whether stored bytes are what the row serves.
 fn is_served(row: &Resource, custom: &dyn Custom, stored: &[u8]) -> bool {
@@ -39,25 +43,44 @@ pub async fn bytes(server: &ApiServer, row: &Resource, stored: &Bytes) -> Result
     let Some(custom) = row.custom.as_deref().filter(|custom| !is_served(row, *custom, stored)) else {
         return Ok(stored.clone());
     };
-    encode(&served(server, row, custom, decode(stored)?).await?)
+    let make = async { encode(&served(server, row, custom, decode(stored)?).await?) };
+    match Key::of(row, custom, stored) {
+        Some(key) => server.definitions.converted.get_or_make(key, make).await,
+        None => make.await,
+    }
 }
 
 /// The same for many, which a webhook converts at once.
 pub async fn entries(server: &ApiServer, row: &Resource, entries: &mut [Entry]) -> Result<(), StatusError> {
     let Some(custom) = row.custom.as_deref() else { return Ok(()) };
-    let mut places = Vec::new();
-    let mut objects = Vec::new();
-    for (index, entry) in entries.iter().enumerate() {
-        if !is_served(row, custom, &entry.finished.value) {
-            let mut object = decode(&entry.finished.value)?;
-            custom.restore(&mut object);
-            places.push(index);
-            objects.push(object);
+    let kept = &server.definitions.converted;
+    let mut differing = Vec::new();
+    for (index, entry) in entries.iter_mut().enumerate() {
+        let stored = &entry.finished.value;
+        if is_served(row, custom, stored) {
+            continue;
+        }
+        let key = Key::of(row, custom, stored);
+        match key.as_ref().and_then(|key| kept.get(key)) {
+            Some(served) => replace(entry, served),
+            None => differing.push((index, key)),
         }
     }
-    let converted = all(server, row, custom, &row.gvk, objects).await?;
-    for (index, object) in places.into_iter().zip(converted) {
-        replace(&mut entries[index], encode(&object)?);
+    for batch in differing.chunks(BATCH) {
+        let restored = |(index, _): &(usize, Option<Key>)| {
+            let mut object = decode(&entries[*index].finished.value)?;
+            custom.restore(&mut object);
+            Ok(object)
+        };
+        let objects = batch.iter().map(restored).collect::<Result<Vec<Object>, StatusError>>()?;
+        let converted = all(server, row, custom, &row.gvk, objects).await?;
+        for ((index, key), object) in batch.iter().zip(converted) {
+            let served = encode(&object)?;
+            if let Some(key) = key {
+                kept.put(key.clone(), served.clone());
+            }
+            replace(&mut entries[*index], served);
+        }
     }
     Ok(())
 }
@@ -85,6 +108,14 @@ pub async fn event(server: &ApiServer, row: &Resource, event: Event) -> Result<E
         }
         Event::Progress(revision) => Event::Progress(revision),
     })
+}
+
+/// Objects of any version of the row's kind in the row's own.
+pub async fn between(server: &ApiServer, row: &Resource, objects: Vec<Object>) -> Result<Vec<Object>, StatusError> {
+    match row.custom.as_deref() {
+        Some(custom) => all(server, row, custom, &row.gvk, objects).await,
+        None => Ok(objects),
+    }
 }
 
 /// A stored object as the row serves it.

@@ -1,7 +1,7 @@
 //! CEL behind the rules of schemas.
 
 use apiextensions::Schema;
-use apiextensions::expressions::{Compiler, Rules};
+use apiextensions::expressions::{Compiler, Findings, Rules};
 use apimachinery::field::{Error, Path};
 use k8s_cel::Budget;
 use serde_json::Value;
@@ -27,8 +27,9 @@ impl Compiler for Cel {
 }
 
 impl Rules for Compiled {
-    fn validate(&self, path: &Path, object: &Value, old: Option<&Value>) -> Vec<Error> {
-        self.0.validate(path, object, old, &mut Budget::new())
+    fn judge(&self, path: &Path, object: &Value, old: Option<&Value>) -> Findings {
+        let k8s_cel::Findings { errors, warnings } = self.0.judge(path, object, old, &mut Budget::new());
+        Findings { errors, warnings }
     }
 }
 

@@ -200,6 +200,7 @@ impl Follower {
 
     async fn forget(&mut self, name: &str) {
         self.leaving.remove(name);
+        self.server.definitions.clients.forget(name);
         let Some(known) = self.known.remove(name) else { return };
         self.publish();
         self.reconsider(&known.group, name).await;

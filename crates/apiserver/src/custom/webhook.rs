@@ -8,7 +8,7 @@ use apimachinery::{GroupVersionKind, Object, field, labels, meta};
 use serde_json::{Map, Value, json};
 
 use crate::server::ApiServer;
-use crate::webhook_client::{self, Target, WebhookError};
+use crate::webhook_client::HookError;
 
 /// How long a conversion may take (upstream: the client's default).
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -26,7 +26,7 @@ pub(super) enum ConversionError {
         kind: String,
         /// What went wrong.
         #[source]
-        cause: WebhookError,
+        cause: HookError,
     },
     /// It said no, or something that is no answer.
     #[error("conversion webhook for {kind} failed: {cause}")]
@@ -75,13 +75,8 @@ pub(super) async fn convert(
         "kind": "ConversionReview", "apiVersion": format!("apiextensions.k8s.io/{version}"),
         "request": { "uid": uid, "desiredAPIVersion": to.api_version(), "objects": objects },
     });
-    let target = Target {
-        url: hook.url.as_deref(),
-        service: hook.service.as_ref(),
-        ca_bundle: &hook.ca_bundle,
-        timeout: PATIENCE,
-    };
-    let answer = webhook_client::post(server, &target, &review).await;
+    let client = server.definitions.clients.of(row, hook);
+    let answer = client.post(server, review.to_string().into(), PATIENCE).await;
     let answer = answer.map_err(|cause| ConversionError::Call { kind: kind.clone(), cause })?;
     let converted =
         read(answer, version, &uid).map_err(|cause| ConversionError::Answer { kind: kind.clone(), cause })?;

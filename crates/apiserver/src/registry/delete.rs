@@ -19,6 +19,7 @@ use store::{Entry, Expect, Write, Written};
 
 use super::options::{DeleteOptions, Propagation};
 use super::{Cx, answer, convert, decode, finish, write};
+use crate::admission::conversion::Conversions;
 use crate::admission::reinvocation::Reinvocation;
 use crate::admission::{Operation, Request};
 use crate::body::Body;
@@ -133,6 +134,7 @@ async fn admit(cx: &Cx, old: &Object, options: &DeleteOptions) -> Result<(), Sta
         old: Some(old.clone()),
         dry_run: options.dry_run,
         reinvocation: Reinvocation::default(),
+        conversions: Conversions::default(),
     };
     cx.server.admission.admit(&mut request).await?;
     cx.server.admission.validate(&request).await

@@ -257,7 +257,9 @@ fn rules(cx: &Cx, part: Part, object: &Object, old: &Object) -> Vec<apimachinery
             }
             let alone = strategy.judges_updates_alone();
             let mut errors = if alone { Vec::new() } else { strategy.validate(object) };
-            errors.extend(strategy.validate_update(object, old));
+            let (wrong, tolerated) = strategy.judge_update(object, old);
+            tolerated.into_iter().for_each(|warning| cx.warn(warning));
+            errors.extend(wrong);
             errors
         }
     }

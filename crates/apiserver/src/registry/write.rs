@@ -6,6 +6,7 @@ use apimachinery::{GroupKind, Object, StatusError, meta};
 use bytes::Bytes;
 
 use super::Cx;
+use crate::admission::conversion::Conversions;
 use crate::admission::reinvocation::Reinvocation;
 use crate::admission::{Operation, Request};
 use crate::allocation::Reservation;
@@ -75,6 +76,7 @@ impl<'a> Draft<'a> {
             old: self.old.take(),
             dry_run: self.dry_run,
             reinvocation: Reinvocation::default(),
+            conversions: Conversions::default(),
         }
     }
 }

@@ -1,19 +1,17 @@
 //! Certificates that are replaced while the server runs
 //! (upstream: apiserver/pkg/server/dynamiccertificates).
 //!
-//! The kernel tells when a directory changes (inotify), so that a file that is renamed into place is seen as well as
-//! one that is written. Connections that stand keep the certificate they began with; new ones get the new one. Files
+//! Connections that stand keep the certificate they began with; new ones get the new one. Files
 //! that cannot be used leave the last ones in use.
 
-use std::collections::BTreeSet;
 use std::fmt::Display;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use component_base::Scope;
-use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
-use tokio::io::AsyncReadExt;
-use tokio::net::unix::pipe::Receiver;
+use component_base::file_watch::FileWatch;
+use futures::FutureExt;
+use futures::future::select_all;
 
 use super::{ServerConfig, TlsConfig};
 
@@ -21,24 +19,25 @@ use super::{ServerConfig, TlsConfig};
 #[derive(Debug, thiserror::Error)]
 #[error("follow changes of {}", path.display())]
 pub struct ReloadError {
-    /// The directory, or nothing for the facility itself.
+    /// The file.
     pub path: PathBuf,
     /// Why.
     #[source]
     pub err: io::Error,
 }
 
-/// Reads the certificates anew with `load` whenever one of the files changes.
+/// Reads the certificates anew with `load` whenever one of the files holds something else.
 pub fn reload_on_change<E: Display + Send + 'static>(
     tls: &TlsConfig,
     files: &[PathBuf],
     load: impl Fn() -> Result<ServerConfig, E> + Send + 'static,
     scope: &Scope,
 ) -> Result<(), ReloadError> {
-    let mut changes = follow(files)?;
+    let follow = |path: &PathBuf| FileWatch::new(path).map_err(|err| ReloadError { path: path.clone(), err });
+    let mut watches = files.iter().map(follow).collect::<Result<Vec<_>, _>>()?;
     let tls = tls.clone();
     scope.spawn("apiserver/certificates", async move {
-        while let Ok(()) = changed(&mut changes).await {
+        while changed(&mut watches).await.is_ok() {
             match load() {
                 Ok(config) => {
                     tls.store(config.into());
@@ -52,28 +51,13 @@ pub fn reload_on_change<E: Display + Send + 'static>(
     Ok(())
 }
 
-fn follow(files: &[PathBuf]) -> Result<Receiver, ReloadError> {
-    let failed = |path: &Path| {
-        let path = path.to_owned();
-        move |err: io::Error| ReloadError { path, err }
-    };
-    let flags = CreateFlags::NONBLOCK | CreateFlags::CLOEXEC;
-    let fd = inotify::init(flags).map_err(|err| failed(Path::new(""))(err.into()))?;
-    let directories: BTreeSet<&Path> = files.iter().filter_map(|file| file.parent()).collect();
-    for directory in directories {
-        let news = WatchFlags::CLOSE_WRITE | WatchFlags::MOVED_TO | WatchFlags::ONLYDIR;
-        inotify::add_watch(&fd, directory, news).map_err(|err| failed(directory)(err.into()))?;
+/// Returns when one of the files has changed. Which it was does not matter: everything is read anew.
+async fn changed(watches: &mut [FileWatch]) -> io::Result<()> {
+    if watches.is_empty() {
+        return std::future::pending().await;
     }
-    // It is read as a pipe is.
-    Receiver::from_owned_fd_unchecked(fd).map_err(failed(Path::new("")))
-}
-
-/// Returns when something has changed. What it was does not matter: everything is read anew.
-async fn changed(changes: &mut Receiver) -> io::Result<()> {
-    let mut events = [0; 4096];
-    let _ = changes.read(&mut events).await?;
-    while changes.try_read(&mut events).is_ok() {}
-    Ok(())
+    let (changed, ..) = select_all(watches.iter_mut().map(|watch| watch.changed().boxed())).await;
+    changed.map(drop)
 }
 
 #[cfg(test)]
@@ -107,16 +91,19 @@ mod tests {
         reload_on_change(&tls, std::slice::from_ref(&file), load, &scope).expect("followed");
 
         let patience = Duration::from_secs(30);
+        // What others write beside it, and the same once more, is no news: the next look finds something else.
+        std::fs::write(dir.path().join("kubeconfig"), "others").expect("written");
+        std::fs::write(&new, &cert).expect("written");
+        std::fs::rename(&new, &file).expect("renamed");
         std::fs::write(&new, "no certificate").expect("written");
         std::fs::rename(&new, &file).expect("renamed");
-        let until = async |looks: &mut tokio::sync::mpsc::UnboundedReceiver<String>, wanted: &str| {
-            while looks.recv().await.expect("looks on") != wanted {}
-        };
-        tokio::time::timeout(patience, until(&mut looks, "no certificate")).await.expect("in time");
+        let first_look = tokio::time::timeout(patience, looks.recv()).await.expect("in time");
+        assert_eq!(first_look.as_deref(), Some("no certificate"));
         assert!(Arc::ptr_eq(&tls.load_full(), &first), "what cannot be used is not used");
         std::fs::write(&new, &cert).expect("written");
         std::fs::rename(&new, &file).expect("renamed");
-        tokio::time::timeout(patience, until(&mut looks, &cert)).await.expect("in time");
+        let second_look = tokio::time::timeout(patience, looks.recv()).await.expect("in time");
+        assert_eq!(second_look.as_deref(), Some(cert.as_str()));
         assert!(scope.shutdown(patience).await);
         assert!(!Arc::ptr_eq(&tls.load_full(), &first));
     }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use apiserver::Config;
@@ -18,6 +19,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
+use tokio::sync::mpsc;
 use tokio_rustls::TlsAcceptor;
 
 use crate::harness::{Answer, Cluster};
@@ -30,6 +32,9 @@ pub const GROUP: &str = "ext.example.org";
 pub struct Extension {
     pub ca: Ca,
     port: u16,
+    connections: Arc<AtomicUsize>,
+    /// The paths that were asked for.
+    asked: mpsc::UnboundedReceiver<String>,
     scope: Scope,
 }
 
@@ -49,13 +54,18 @@ impl Extension {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let port = listener.local_addr().expect("an address").port();
         let (acceptor, tasks) = (TlsAcceptor::from(Arc::new(tls)), scope.clone());
+        let (told, asked) = mpsc::unbounded_channel();
+        let connections = Arc::new(AtomicUsize::new(0));
+        let accepted = connections.clone();
         scope.spawn("extension", async move {
             while let Ok((stream, _)) = listener.accept().await {
-                let (acceptor, answer) = (acceptor.clone(), answer.clone());
+                accepted.fetch_add(1, Ordering::Relaxed);
+                let (acceptor, answer, told) = (acceptor.clone(), answer.clone(), told.clone());
                 tasks.spawn("extension/connection", async move {
                     let Ok(stream) = acceptor.accept(stream).await else { return };
                     let shown = stream.get_ref().1.peer_certificates().is_some();
                     let service = service_fn(move |request: Request<Incoming>| {
+                        let _ = told.send(request.uri().path().to_owned());
                         let answer = answer.clone();
                         async move {
                             let (parts, body) = request.into_parts();
@@ -68,7 +78,7 @@ impl Extension {
                 });
             }
         });
-        Self { ca, port, scope }
+        Self { ca, port, connections, asked, scope }
     }
 
     /// The server that knows this one.
@@ -115,6 +125,9 @@ fn answer(request: &Request<Bytes>, shown: bool) -> Response<Full<Bytes>> {
                 { "name": "things", "singularName": "thing", "namespaced": true, "kind": "Thing", "verbs": ["get", "list"] },
                 { "name": "things/status", "singularName": "", "namespaced": true, "kind": "Thing", "verbs": ["get"] },
             ],
+        }),
+        "/openapi/v2" => json!({ "swagger": "2.0",
+            "paths": { "/apis/ext.example.org/v1/things": { "get": {} }, "/healthz": { "get": {} } },
         }),
         "/openapi/v3" => json!({ "paths": {
             "apis/ext.example.org/v1": { "serverRelativeURL": "/openapi/v3/apis/ext.example.org/v1?hash=ABC" },
@@ -208,6 +221,11 @@ async fn another_server_answers_its_group_as_the_user() {
     assert_eq!(url, "/openapi/v3/apis/ext.example.org/v1?hash=ABC");
     assert_eq!(cluster.get(url.as_str().expect("a path")).await.at("/uri"), url);
 
+    let merged = cluster.get("/openapi/v2").await;
+    assert!(merged.at("/paths/~1apis~1ext.example.org~1v1~1things/get").is_object());
+    assert_eq!(merged.at("/paths/~1healthz"), &Value::Null, "only its group version");
+    assert!(merged.at("/definitions/io.k8s.api.core.v1.Pod").is_object());
+
     cluster.delete(&format!("{API_SERVICES}/v1.ext.example.org")).await;
     let mut gone = false;
     for _ in 0..10_000 {
@@ -247,5 +265,40 @@ async fn a_server_that_cannot_be_trusted_or_found_answers_nothing() {
     cluster.patch("merge", &format!("{API_SERVICES}/v1.ext.example.org"), unchecked).await;
     until(&cluster, "v1.ext.example.org", "Passed").await;
     assert_eq!(cluster.get("/apis/ext.example.org/v1/things").await.at("/kind"), "Echo");
+    extension.end(cluster).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_connection_serves_for_many_requests() {
+    let extension = Extension::start().await;
+    let cluster = extension.cluster().await;
+    cluster.post(API_SERVICES, extension.api_service("v1", "ext", &extension.ca)).await;
+    until(&cluster, "v1.ext.example.org", "Passed").await;
+    for _ in 0..20 {
+        assert_eq!(cluster.get("/apis/ext.example.org/v1/things").await.at("/kind"), "Echo");
+    }
+    // Checks may be under way at the same time.
+    let connections = extension.connections.load(Ordering::Relaxed);
+    assert!(connections < 5, "{connections} connections");
+    extension.end(cluster).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_event_concerns_its_own_server_alone() {
+    let mut extension = Extension::start().await;
+    let cluster = extension.cluster().await;
+    for version in ["v1", "v2"] {
+        cluster.post(API_SERVICES, extension.api_service(version, "ext", &extension.ca)).await;
+        until(&cluster, &format!("{version}.ext.example.org"), "Passed").await;
+    }
+    while extension.asked.try_recv().is_ok() {}
+    let priority = json!({ "spec": { "versionPriority": 20 } });
+    cluster.patch("merge", &format!("{API_SERVICES}/v2.ext.example.org"), priority).await;
+    let mut asked = Vec::new();
+    while asked.last().is_none_or(|path| path != "/openapi/v2") {
+        let next = tokio::time::timeout(Duration::from_secs(30), extension.asked.recv()).await;
+        asked.push(next.expect("in time").expect("it is there"));
+    }
+    assert!(asked.iter().all(|path| path != "/apis/ext.example.org/v1"), "{asked:?}");
     extension.end(cluster).await;
 }

@@ -1,6 +1,7 @@
 //! Admission webhooks: a real server behind TLS on the loopback answers reviews.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -24,11 +25,12 @@ pub const MUTATING: &str = "/apis/admissionregistration.k8s.io/v1/mutatingwebhoo
 
 type Respond = dyn Fn(&Value) -> Value + Send + Sync;
 
-/// A webhook's server; it remembers what it was asked.
+/// A webhook's server; it remembers what it was asked, and over how many connections.
 pub struct Hook {
     port: u16,
     ca: String,
     asked: Arc<Mutex<Vec<Value>>>,
+    connections: Arc<AtomicUsize>,
     _scope: Scope,
 }
 
@@ -43,9 +45,11 @@ impl Hook {
         let port = listener.local_addr().expect("an address").port();
         let (scope, asked) = (Scope::root(), Arc::new(Mutex::new(Vec::new())));
         let (acceptor, respond): (_, Arc<Respond>) = (TlsAcceptor::from(Arc::new(tls)), Arc::new(respond));
-        let (tasks, memory) = (scope.clone(), asked.clone());
+        let (tasks, memory, connections) = (scope.clone(), asked.clone(), Arc::new(AtomicUsize::new(0)));
+        let accepted = connections.clone();
         scope.spawn("hook", async move {
             while let Ok((stream, _)) = listener.accept().await {
+                accepted.fetch_add(1, Ordering::Relaxed);
                 let (acceptor, respond, memory) = (acceptor.clone(), respond.clone(), memory.clone());
                 tasks.spawn("hook/connection", async move {
                     let Ok(stream) = acceptor.accept(stream).await else { return };
@@ -55,7 +59,7 @@ impl Hook {
                 });
             }
         });
-        Self { port, ca: STANDARD.encode(cert), asked, _scope: scope }
+        Self { port, ca: STANDARD.encode(cert), asked, connections, _scope: scope }
     }
 
     pub fn asked(&self) -> Vec<Value> {
@@ -355,4 +359,51 @@ async fn conditions_narrow_down_what_is_asked() {
     let broken = json!({"metadata": {"name": "w"}, "webhooks": [with("object.metadata.")]});
     let refused = cluster.post(VALIDATING, broken).await;
     assert_eq!(refused.code, 422, "{}", refused.line());
+}
+
+#[tokio::test]
+async fn a_connection_serves_for_many_calls() {
+    let cluster = Cluster::new().await;
+    let hook = Hook::start(|_| json!({"allowed": true})).await;
+    configure(&cluster, VALIDATING, "v", &[hook.webhook(json!({}))]).await;
+    for name in ["a", "b", "c"] {
+        assert_eq!(make(&cluster, name).await.code, 201);
+    }
+    assert_eq!((hook.asked().len(), hook.connections.load(Ordering::Relaxed)), (3, 1));
+}
+
+#[tokio::test]
+async fn what_comes_of_calls_is_counted() {
+    let cluster = Cluster::new().await;
+    let hook = Hook::start(|request| match request["name"].as_str() {
+        Some("no") => json!({"allowed": false, "status": {"code": 403}}),
+        _ => json!({"allowed": true}),
+    })
+    .await;
+    let liar = Hook::start(|_| json!({"uid": "another"})).await;
+    let open = liar.webhook(json!({"name": "open.example.com", "failurePolicy": "Ignore"}));
+    configure(&cluster, VALIDATING, "v", &[hook.webhook(json!({})), open]).await;
+    let closed = liar.webhook(json!({"name": "closed.example.com", "objectSelector": {"matchLabels": {"a": "b"}}}));
+    configure(&cluster, MUTATING, "m", &[closed]).await;
+    assert_eq!(make(&cluster, "yes").await.code, 201);
+    assert_eq!(make(&cluster, "no").await.code, 403);
+    let labeled = json!({"metadata": {"name": "x", "labels": {"a": "b"}}});
+    assert_eq!(cluster.post(CONFIG_MAPS, labeled).await.code, 500);
+    let (_, _, page) = cluster.bytes(Request::builder().uri("/metrics"), "").await;
+    let page = String::from_utf8_lossy(&page).into_owned();
+    for line in [
+        r#"webhook_request_total{name="hook.example.com",type="validating",operation="CREATE",code="200",rejected="false"} 1"#,
+        r#"webhook_request_total{name="hook.example.com",type="validating",operation="CREATE",code="403",rejected="true"} 1"#,
+        r#"webhook_request_total{name="open.example.com",type="validating",operation="CREATE",code="503",rejected="false"} 2"#,
+        r#"webhook_rejection_count{name="hook.example.com",type="validating",operation="CREATE",error_type="no_error",rejection_code="403"} 1"#,
+        r#"webhook_rejection_count{name="closed.example.com",type="admit",operation="CREATE",error_type="calling_webhook_error",rejection_code="503"} 1"#,
+        r#"webhook_fail_open_count{name="open.example.com",type="validating"} 2"#,
+        r#"webhook_admission_duration_seconds_count{name="closed.example.com",type="admit",operation="CREATE",rejected="true"} 1"#,
+        r#"controller_admission_duration_seconds_count{name="ValidatingAdmissionWebhook",type="validate",operation="CREATE",rejected="true"} 1"#,
+        r#"step_admission_duration_seconds_count{type="validate",operation="CREATE",rejected="true"} 1"#,
+    ] {
+        let line = format!("apiserver_admission_{line}");
+        let like: Vec<&str> = page.lines().filter(|known| known.starts_with("apiserver_admission_webhook")).collect();
+        assert!(page.lines().any(|known| known == line), "{line} is not in\n{}", like.join("\n"));
+    }
 }

@@ -26,8 +26,6 @@ use super::layout::{DOCKER_LIST, DOCKER_MANIFEST, OCI_INDEX, OCI_MANIFEST};
 use super::reference::Reference;
 use crate::runtime::{Error, RegistryAuth};
 
-const SYSTEM_CA_FILES: [&str; 3] =
-    ["/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem"];
 const REDIRECTS: usize = 5;
 const DOCUMENT_LIMIT: usize = 8 << 20;
 /// How long a registry may take to answer or to send the next piece.
@@ -69,11 +67,7 @@ pub(super) struct Client {
 
 impl Client {
     pub(super) fn new(config: &RegistryConfig) -> Result<Self, Error> {
-        let mut roots = RootCertStore::empty();
-        if let Some(file) = SYSTEM_CA_FILES.iter().find(|file| std::path::Path::new(file).exists()) {
-            let certificates = CertificateDer::pem_file_iter(file);
-            roots.add_parsable_certificates(certificates.into_iter().flatten().filter_map(Result::ok));
-        }
+        let mut roots = RootCertStore::clone(&webhook::trust::system_roots());
         for file in &config.ca_files {
             let doing = || format!("reading the certificates of {}", file.display());
             for certificate in CertificateDer::pem_file_iter(file).map_err(|err| Error::failed(doing(), err))? {

@@ -156,6 +156,10 @@ impl MutatingAdmissionPolicy {
                 errors.push(Failed { policy: definition.name.clone(), binding, message });
             }
         };
+        if let Err(error) = request.prepare(&matched.row).await {
+            fail(error.message);
+            return false;
+        }
         let cx = request.cx;
         let questions = Questions::of(cx);
         let judge = || {
@@ -181,14 +185,21 @@ impl MutatingAdmissionPolicy {
             let took = Duration::try_from(component_base::now().duration_since(began)).unwrap_or_default();
             let action = if result.is_ok() { "allow" } else { "deny" };
             self.metrics.observe(Checks::Mutating, &definition.name, &binding.name, result.is_err(), action, took);
-            match result {
-                Ok(mutated) => {
-                    let mut object = matched.convert_back(request, mutated);
+            let owned = match result {
+                Ok(mutated) => request.own(&matched.row, mutated).await.map_err(|error| error.message),
+                Err(words) => Err(words),
+            };
+            match owned {
+                Ok(mut object) => {
                     if request.subresource.is_empty() {
                         request.row.strategy.default(&mut object);
                     }
                     changed |= request.object.as_ref() != Some(&object);
                     request.object = Some(object);
+                    if let Err(error) = request.prepare(&matched.row).await {
+                        fail(error.message);
+                        return changed;
+                    }
                 }
                 Err(words) => fail(words),
             }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use api::custom::ServiceReference;
 use apimachinery::Object;
 use apimachinery::json::Read;
 use base64::Engine;
@@ -12,10 +13,10 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
 use store::Entry;
 
-use super::client::Client;
 use crate::admission::matching::Criteria;
 use crate::admission::policy::conditions::MatchConditions;
 use crate::authorization::follow::Projection;
+use crate::webhook_client::{HookClient, Target};
 
 /// What happens when a webhook cannot be asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,24 +25,6 @@ pub enum FailurePolicy {
     Ignore,
     /// The request fails.
     Fail,
-}
-
-/// Where a webhook is.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Target {
-    /// At a URL.
-    Url(String),
-    /// At a Service.
-    Service {
-        /// The namespace.
-        namespace: String,
-        /// The name.
-        name: String,
-        /// The path, with its slash, or empty.
-        path: String,
-        /// The Service's port.
-        port: u16,
-    },
 }
 
 /// One webhook.
@@ -61,7 +44,7 @@ pub struct Hook {
     pub(super) reinvoked: bool,
     pub(super) timeout: Duration,
     pub(super) versions: Vec<String>,
-    pub(super) client: Client,
+    pub(super) client: HookClient,
 }
 
 /// The webhooks in the order in which they are called: by the name of their configuration, then as listed.
@@ -136,15 +119,15 @@ impl Hook {
     }
 }
 
-fn client(config: &Value) -> Client {
+fn client(config: &Value) -> HookClient {
     let target = match config.value("service") {
-        Some(service) => Target::Service {
+        Some(service) => Target::Service(ServiceReference {
             namespace: service.text("namespace").to_owned(),
             name: service.text("name").to_owned(),
             path: service.text("path").to_owned(),
             port: service.int("port").and_then(|port| u16::try_from(port).ok()).unwrap_or(443),
-        },
+        }),
         None => Target::Url(config.text("url").to_owned()),
     };
-    Client::new(target, STANDARD.decode(config.text("caBundle")).unwrap_or_default())
+    HookClient::new(&target, &STANDARD.decode(config.text("caBundle")).unwrap_or_default())
 }

@@ -10,13 +10,14 @@ use apimachinery::{Object, StatusError};
 use async_trait::async_trait;
 use serde_json::{Value, json};
 use store::Store;
+use tokio::time::Instant;
 
-use super::call::call;
-use super::hooks::{FailurePolicy, Hook, Hooks};
+use super::call::{UNAVAILABLE, call};
+use super::hooks::{Hook, Hooks};
 use super::matched::matched;
 use super::review::Answer;
 use super::view::View;
-use super::{CallError, is_exempt};
+use super::{Asked, CallError, is_exempt};
 use crate::admission::{Plugin, Request};
 use crate::authorization::follow::Follower;
 
@@ -54,7 +55,9 @@ impl MutatingAdmissionWebhook {
                 continue;
             }
             let round = format!("round_{}_index_{index}", u8::from(again));
-            let changed = invoke(hook, request, &view).await;
+            let began = Instant::now();
+            let changed = invoke(hook, request, &view, &round).await;
+            let took = began.elapsed();
             let mutated = matches!(changed, Ok(true));
             let note = json!({"configuration": hook.configuration, "webhook": hook.name, "mutated": mutated});
             request.annotate(&format!("mutation.webhook.admission.k8s.io/{round}"), &note.to_string());
@@ -66,16 +69,8 @@ impl MutatingAdmissionWebhook {
             if hook.reinvoked {
                 request.reinvocation.memory::<Memory>(NAME).called.insert(hook.uid.clone());
             }
-            match changed {
-                Ok(_) => {}
-                Err(CallError::Failed(text)) if hook.failure_policy == FailurePolicy::Ignore => {
-                    tracing::warn!(webhook = hook.name, error = text, "failed calling webhook, failing open");
-                    let key = format!("failed-open.mutation.webhook.admission.k8s.io/{round}");
-                    request.annotate(&key, &hook.name);
-                }
-                Err(CallError::Failed(text)) => return Err(StatusError::internal(text)),
-                Err(CallError::Refused(error)) => return Err(error),
-            }
+            let failed_open = format!("failed-open.mutation.webhook.admission.k8s.io/{round}");
+            Asked { hook, kind: "admit", failed_open }.settle(request, took, changed)?;
         }
         Ok(())
     }
@@ -108,10 +103,17 @@ impl Plugin for MutatingAdmissionWebhook {
 }
 
 /// Calls a webhook and applies its patch; whether the object is another one now.
-async fn invoke(hook: &Hook, request: &mut Request<'_>, view: &View) -> Result<bool, CallError> {
+async fn invoke(hook: &Hook, request: &mut Request<'_>, view: &View, round: &str) -> Result<bool, CallError> {
     let answer = call(hook, request, view, true).await?;
-    let Some(patched) = apply(hook, request.row, view, &answer)? else { return Ok(false) };
-    let mut object = view.take_back(request, patched).map_err(CallError::Refused)?;
+    let Some((patch, patched)) = apply(hook, request.row, view, &answer)? else { return Ok(false) };
+    // What the patch holds is for those who may read requests.
+    if request.is_audited_in_full() {
+        let (configuration, webhook) = (&hook.configuration, &hook.name);
+        let note =
+            json!({"configuration": configuration, "webhook": webhook, "patch": patch, "patchType": "JSONPatch"});
+        request.annotate(&format!("patch.webhook.admission.k8s.io/{round}"), &note.to_string());
+    }
+    let mut object = view.take_back(request, patched).await.map_err(CallError::Internal)?;
     if request.subresource.is_empty() {
         request.row.strategy.default(&mut object);
     }
@@ -120,19 +122,20 @@ async fn invoke(hook: &Hook, request: &mut Request<'_>, view: &View) -> Result<b
     Ok(changed)
 }
 
-fn apply(hook: &Hook, row: &api::Resource, view: &View, answer: &Answer) -> Result<Option<Object>, CallError> {
+/// The patch of an answer, and the object that it makes.
+fn apply(hook: &Hook, row: &api::Resource, view: &View, answer: &Answer) -> Result<Option<(Value, Object)>, CallError> {
     if answer.patch.is_empty() {
         return Ok(None);
     }
-    let internal = |error: &dyn std::fmt::Display| CallError::Refused(StatusError::internal(error));
+    let internal = |error: &dyn std::fmt::Display| CallError::Internal(StatusError::internal(error));
     let undecodable = |error: &dyn std::fmt::Display| {
-        CallError::failed(&hook.name, format!("received undecodable patch in webhook response: {error}"))
+        CallError::failed(&hook.name, UNAVAILABLE, format!("received undecodable patch in webhook response: {error}"))
     };
     let patch: Value = serde_json::from_slice(&answer.patch).map_err(|error| undecodable(&error))?;
     if patch.as_array().is_some_and(Vec::is_empty) {
         return Ok(None);
     }
-    let patch = JsonPatch::parse(patch).map_err(|error| undecodable(&error))?;
+    let operations = JsonPatch::parse(patch.clone()).map_err(|error| undecodable(&error))?;
     let Some(object) = &view.object else {
         let name = &hook.name;
         let text = format!(
@@ -141,15 +144,16 @@ fn apply(hook: &Hook, row: &api::Resource, view: &View, answer: &Answer) -> Resu
         return Err(internal(&text));
     };
     if answer.patch_type != "JSONPatch" {
-        return Err(CallError::failed(&hook.name, format!("unsupported patch type {:?}", answer.patch_type)));
+        let text = format!("unsupported patch type {:?}", answer.patch_type);
+        return Err(CallError::failed(&hook.name, UNAVAILABLE, text));
     }
     let mut value = Value::Object(object.0.clone());
-    patch.apply(&mut value).map_err(|error| internal(&error))?;
+    operations.apply(&mut value).map_err(|error| internal(&error))?;
     let mut patched = Object::from_value(value).ok_or_else(|| internal(&"the patched object is no JSON object"))?;
     // As a body: what the kind does not know goes, and what has the wrong type is an error.
     if let Some((set, root)) = row.schema_of(&view.kind) {
         schema::decode(set, root, &mut patched)
             .map_err(|error| internal(&error.message(&view.kind.version, &view.kind.kind)))?;
     }
-    Ok(Some(patched))
+    Ok(Some((patch, patched)))
 }

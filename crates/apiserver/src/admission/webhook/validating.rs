@@ -7,12 +7,13 @@ use apimachinery::StatusError;
 use async_trait::async_trait;
 use futures::future::join_all;
 use store::Store;
+use tokio::time::Instant;
 
 use super::call::call;
-use super::hooks::{FailurePolicy, Hook, Hooks};
+use super::hooks::{Hook, Hooks};
 use super::matched::matched;
 use super::view::View;
-use super::{CallError, is_exempt};
+use super::{Asked, is_exempt};
 use crate::admission::{Plugin, Request};
 use crate::authorization::follow::Follower;
 
@@ -54,15 +55,8 @@ impl Plugin for ValidatingAdmissionWebhook {
 
 /// Asks one webhook; one that cannot be asked counts by its policy.
 async fn judge(index: usize, hook: &Hook, request: &Request<'_>, view: &View) -> Result<(), StatusError> {
-    match call(hook, request, view, false).await {
-        Ok(_) => Ok(()),
-        Err(CallError::Refused(error)) => Err(error),
-        Err(CallError::Failed(text)) if hook.failure_policy == FailurePolicy::Ignore => {
-            tracing::warn!(webhook = hook.name, error = text, "failed calling webhook, failing open");
-            let key = format!("failed-open.validating.webhook.admission.k8s.io/round_0_index_{index}");
-            request.annotate(&key, &hook.name);
-            Ok(())
-        }
-        Err(CallError::Failed(text)) => Err(StatusError::internal(text)),
-    }
+    let began = Instant::now();
+    let outcome = call(hook, request, view, false).await;
+    let failed_open = format!("failed-open.validating.webhook.admission.k8s.io/round_0_index_{index}");
+    Asked { hook, kind: "validating", failed_open }.settle(request, began.elapsed(), outcome)
 }

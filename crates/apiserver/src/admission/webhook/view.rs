@@ -7,7 +7,7 @@ use api::Resource;
 use apimachinery::{GroupVersionKind, Object, StatusError};
 
 use crate::admission::Request;
-use crate::registry::{convert, scale};
+use crate::registry::scale;
 
 /// The objects of a request in one version.
 #[derive(Clone, Debug)]
@@ -23,7 +23,7 @@ pub struct View {
 }
 
 impl View {
-    /// The objects as `row` serves them.
+    /// The objects as `row` serves them; [`Request::prepare`] has been waited for.
     pub(super) fn new(request: &Request<'_>, row: &Arc<Resource>) -> Self {
         let shown = |object: &Object| show(request, row, object);
         let kind = match (request.subresource, row.gvk == request.row.gvk) {
@@ -40,24 +40,18 @@ impl View {
     }
 
     /// The object of a view, changed, as the request's own.
-    pub(super) fn take_back(&self, request: &Request<'_>, changed: Object) -> Result<Object, StatusError> {
+    pub(super) async fn take_back(&self, request: &Request<'_>, changed: Object) -> Result<Object, StatusError> {
         if let ("scale", Some(paths)) = (request.subresource, &request.row.subresources.scale) {
             let object = request.object.as_ref().cloned().unwrap_or_default();
             return scale::with_replicas(paths, &object, &changed);
         }
-        if self.row.gvk == request.row.gvk {
-            return Ok(changed);
-        }
-        Ok(convert::to_served(request.row, convert::to_stored(&self.row, changed)))
+        request.own(&self.row, changed).await
     }
 }
 
-fn show(request: &Request<'_>, row: &Arc<Resource>, object: &Object) -> Object {
-    if let ("scale", Some(paths)) = (request.subresource, &request.row.subresources.scale) {
-        return scale::scale_of(paths, object);
+fn show(request: &Request<'_>, row: &Resource, object: &Object) -> Object {
+    match (request.subresource, &request.row.subresources.scale) {
+        ("scale", Some(paths)) => scale::scale_of(paths, object),
+        _ => request.shown(row, object),
     }
-    if row.gvk == request.row.gvk || object.kind() != request.row.gvk.kind {
-        return object.clone();
-    }
-    convert::to_served(row, convert::to_stored(request.row, object.clone()))
 }

@@ -9,6 +9,7 @@ use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
+use parking_lot::Mutex;
 use rustls_pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
@@ -18,6 +19,7 @@ use tokio_rustls::rustls::crypto::ring;
 
 use super::{DEFINITION, THINGS, define, definition, redefine, thing, with};
 use crate::harness::Cluster;
+use crate::webhooks::{Hook, MUTATING, VALIDATING, configure, patch};
 
 const OLD_THINGS: &str = "/apis/example.com/v1beta1/namespaces/default/things";
 
@@ -61,7 +63,8 @@ async fn without_a_converter_only_the_version_differs() {
 }
 
 /// A webhook that joins host and port in one version and parts them in the other.
-async fn webhook(scope: &Scope, answer: fn(Value) -> Value) -> (String, String) {
+async fn webhook(scope: &Scope, answer: impl Fn(Value) -> Value + Send + Sync + 'static) -> (String, String) {
+    let answer: Arc<dyn Fn(Value) -> Value + Send + Sync> = Arc::new(answer);
     let signed = rcgen::generate_simple_self_signed(vec!["127.0.0.1".to_owned()]).expect("a certificate");
     let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(signed.signing_key.serialize_der()));
     let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
@@ -76,13 +79,16 @@ async fn webhook(scope: &Scope, answer: fn(Value) -> Value) -> (String, String) 
     let connections = scope.clone();
     scope.spawn("test/webhook", async move {
         while let Ok((stream, _)) = listener.accept().await {
-            let acceptor = acceptor.clone();
+            let (acceptor, answer) = (acceptor.clone(), answer.clone());
             connections.spawn("test/webhook-connection", async move {
                 let Ok(stream) = acceptor.accept(stream).await else { return };
-                let service = service_fn(move |request: Request<Incoming>| async move {
-                    let body = request.into_body().collect().await?.to_bytes();
-                    let review: Value = serde_json::from_slice(&body).expect("a review");
-                    Ok::<_, hyper::Error>(Response::new(Full::new(Bytes::from(answer(review).to_string()))))
+                let service = service_fn(move |request: Request<Incoming>| {
+                    let answer = answer.clone();
+                    async move {
+                        let body = request.into_body().collect().await?.to_bytes();
+                        let review: Value = serde_json::from_slice(&body).expect("a review");
+                        Ok::<_, hyper::Error>(Response::new(Full::new(Bytes::from(answer(review).to_string()))))
+                    }
                 });
                 let _ =
                     hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
@@ -174,5 +180,95 @@ async fn a_webhook_that_fails_fails_the_request() {
         "500 InternalError: Internal error occurred: conversion webhook for example.com/v1, Kind=Thing failed: not today"
     );
     assert_eq!(cluster.get(&format!("{THINGS}/a")).await.code, 200, "its own version needs nobody");
+    scope.cancel();
+}
+
+#[tokio::test]
+async fn what_was_converted_is_not_converted_again() {
+    let (cluster, scope, calls) = (Cluster::new().await, Scope::root(), Arc::new(Mutex::new(Vec::new())));
+    let memory = calls.clone();
+    let count = move |review: Value| {
+        memory.lock().push(review["request"]["objects"].as_array().map_or(0, Vec::len));
+        convert(review)
+    };
+    let (url, ca) = webhook(&scope, count).await;
+    converted_by(&cluster, &url, &ca).await;
+    for name in ["a", "b", "c"] {
+        cluster.post(THINGS, thing(name, json!({"host": name, "port": "1"}))).await;
+    }
+    assert_eq!(cluster.get(OLD_THINGS).await.at("/items/2/spec/hostPort"), "c:1");
+    assert_eq!(*calls.lock(), [3], "a list is converted at once");
+    assert_eq!(cluster.get(&format!("{OLD_THINGS}/b")).await.at("/spec/hostPort"), "b:1");
+    let mut watches = Vec::new();
+    for _ in 0..3 {
+        let mut watch = cluster.watch(&format!("{OLD_THINGS}?watch=1")).await;
+        for name in ["a", "b", "c"] {
+            assert_eq!(watch.line().await, format!("ADDED {name}"));
+        }
+        watches.push(watch);
+    }
+    assert_eq!(*calls.lock(), [3], "who reads the same reads what was made");
+    cluster.patch("merge", &format!("{THINGS}/a"), json!({"spec": {"port": "2"}})).await;
+    for watch in &mut watches {
+        assert_eq!(watch.next().await.expect("an event")["object"]["spec"], json!({"hostPort": "a:2"}));
+    }
+    assert_eq!(*calls.lock(), [3, 1], "an event is converted once for all who watch");
+    scope.cancel();
+}
+
+#[tokio::test]
+async fn admission_sees_the_version_that_its_rules_name() {
+    let (cluster, scope) = (Cluster::new().await, Scope::root());
+    let (url, ca) = webhook(&scope, convert).await;
+    converted_by(&cluster, &url, &ca).await;
+    let hook = Hook::start(|_| patch(json!([{"op": "replace", "path": "/spec/hostPort", "value": "changed:1"}]))).await;
+    let rule = json!({
+        "operations": ["*"], "apiGroups": ["example.com"], "apiVersions": ["v1beta1"], "resources": ["things"],
+    });
+    configure(&cluster, MUTATING, "m", &[hook.webhook(json!({"rules": [rule]}))]).await;
+    let judge = Hook::start(|request| json!({"allowed": request["object"]["spec"]["hostPort"] == "changed:1"})).await;
+    let condition = json!({"name": "changed", "expression": "object.spec.hostPort.startsWith('changed')"});
+    let judging = json!({"rules": [rule], "matchConditions": [condition]});
+    configure(&cluster, VALIDATING, "v", &[judge.webhook(judging)]).await;
+    let made = cluster.post(THINGS, thing("a", json!({"host": "h", "port": "80"}))).await;
+    assert_eq!(made.at("/spec"), &json!({"host": "changed", "port": "1"}), "{}", made.line());
+    let asked = hook.asked().pop().expect("it was asked");
+    let versions = (&asked["kind"]["version"], &asked["requestKind"]["version"], &asked["object"]["apiVersion"]);
+    assert_eq!(versions, (&json!("v1beta1"), &json!("v1"), &json!("example.com/v1beta1")));
+    assert_eq!(asked["object"]["spec"]["hostPort"], "h:80");
+    assert_eq!(judge.asked().len(), 1);
+
+    let policies = "/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicies";
+    let policy = json!({"metadata": {"name": "p"}, "spec": {
+        "matchConstraints": {"resourceRules": [rule]},
+        "validations": [{"expression": "object.spec.hostPort == 'never'", "messageExpression": "object.spec.hostPort"}],
+    }});
+    assert_eq!(cluster.post(policies, policy).await.code, 201);
+    let binding = json!({"metadata": {"name": "p"}, "spec": {"policyName": "p", "validationActions": ["Deny"]}});
+    assert_eq!(
+        cluster.post("/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicybindings", binding).await.code,
+        201
+    );
+    let refused = cluster.post(THINGS, thing("b", json!({"host": "h", "port": "80"}))).await;
+    assert!(refused.line().ends_with("denied request: changed:1"), "{}", refused.line());
+    scope.cancel();
+}
+
+#[tokio::test]
+async fn a_conversion_that_fails_fails_admission() {
+    let (cluster, scope) = (Cluster::new().await, Scope::root());
+    let (url, ca) = webhook(&scope, fail).await;
+    converted_by(&cluster, &url, &ca).await;
+    let hook = Hook::start(|_| json!({"allowed": true})).await;
+    let rule = json!({
+        "operations": ["*"], "apiGroups": ["example.com"], "apiVersions": ["v1beta1"], "resources": ["things"],
+    });
+    configure(&cluster, VALIDATING, "v", &[hook.webhook(json!({"rules": [rule], "failurePolicy": "Ignore"}))]).await;
+    let refused = cluster.post(THINGS, thing("a", json!({"host": "h"}))).await;
+    assert_eq!(
+        refused.line(),
+        "500 InternalError: Internal error occurred: conversion webhook for example.com/v1, Kind=Thing failed: not today"
+    );
+    assert!(hook.asked().is_empty());
     scope.cancel();
 }

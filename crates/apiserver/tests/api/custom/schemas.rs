@@ -2,7 +2,8 @@
 
 use serde_json::{Value, json};
 
-use super::{THINGS, cluster_with, redefine, thing, with};
+use super::{DEFINITIONS, THINGS, cluster_with, define, definition, redefine, thing, with};
+use crate::harness::Cluster;
 
 const SPEC: &str = "/spec/versions/0/schema/openAPIV3Schema/properties/spec";
 
@@ -82,4 +83,33 @@ async fn rules_are_checked_when_they_are_written_and_when_they_are_broken() {
     let refused = cluster.put(super::DEFINITION, with(present, SPEC, broken)).await;
     assert_eq!(refused.code, 422);
     assert!(refused.line().contains("x-kubernetes-validations[0].rule"), "{}", refused.line());
+}
+
+#[tokio::test]
+async fn defaults_obey_the_rules() {
+    let cluster = Cluster::new().await;
+    let rule = |rule: &str| json!([{"rule": rule}]);
+    let size = |validations: Value| {
+        definition(spec(json!({"size": {"type": "integer", "default": 5, "x-kubernetes-validations": validations}})))
+    };
+    let refused = cluster.post(DEFINITIONS, size(rule("self > 10"))).await;
+    assert_eq!(refused.code, 422);
+    let at = "spec.versions[0].schema.openAPIV3Schema.properties[spec].properties[size].default";
+    assert!(refused.line().contains(&format!("{at}: Invalid value: 5: failed rule: self > 10")), "{}", refused.line());
+    define(&cluster, size(rule("self > 3"))).await;
+}
+
+#[tokio::test]
+async fn what_was_wrong_before_is_let_pass_with_a_warning() {
+    let sized = |validations: Value| json!({"size": {"type": "integer", "x-kubernetes-validations": validations}});
+    let cluster = cluster_with(spec(sized(json!([])))).await;
+    cluster.post(THINGS, thing("a", json!({"size": 20}))).await;
+    let strict = spec(sized(json!([{"rule": "self < 10", "message": "too large"}])));
+    redefine(&cluster, |present| with(present, SPEC, strict)).await;
+    let labels = json!({"metadata": {"labels": {"a": "b"}}});
+    let written = cluster.patch("merge", &format!("{THINGS}/a"), labels).await;
+    assert_eq!(written.code, 200, "{}", written.line());
+    assert_eq!(written.headers["warning"], "299 - \"spec.size: Invalid value: 20: too large\"");
+    let changed = cluster.patch("merge", &format!("{THINGS}/a"), json!({"spec": {"size": 21}})).await;
+    assert_eq!(changed.code, 422, "{}", changed.line());
 }
