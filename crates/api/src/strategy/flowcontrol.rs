@@ -8,6 +8,7 @@ use crate::check::{self, Errors, names};
 use crate::json::{Read, Write};
 use crate::resource::Strategy;
 
+mod mandatory;
 mod rules;
 
 /// The strategy of flow schemas.
@@ -53,7 +54,12 @@ impl Strategy for FlowSchema {
         for (index, rule) in spec.list("rules").iter().enumerate() {
             rules::rule(&mut errors, rule, &path.child("rules").index(index));
         }
+        mandatory::flow_schema(&mut errors, object);
         errors
+    }
+
+    fn validate_status_update(&self, object: &Object, _old: &Object) -> Vec<field::Error> {
+        conditions(object)
     }
 }
 
@@ -84,8 +90,8 @@ impl Strategy for PriorityLevel {
         let mut errors = Errors::new();
         let (spec, path) = (object.object("spec"), Path::new("spec"));
         let kind = spec.text("type");
-        if (object.name() == "exempt") != (kind == "Exempt") && matches!(kind, "Exempt" | "Limited") {
-            let detail = "type must be 'Exempt' if and only if name is 'exempt'";
+        if (object.name() == "exempt") != (kind == "Exempt") {
+            let detail = "must be 'Exempt' if and only if `name` is 'exempt'";
             errors.push(Error::invalid(&path.child("type"), kind, detail));
         }
         check::required_one_of(&mut errors, spec, "type", &["Exempt", "Limited"], &path);
@@ -108,8 +114,29 @@ impl Strategy for PriorityLevel {
         if kind == "Limited" && spec.has("limited") {
             limited(&mut errors, spec.object("limited"), &path.child("limited"));
         }
+        mandatory::priority_level(&mut errors, object);
         errors
     }
+
+    fn validate_status_update(&self, object: &Object, _old: &Object) -> Vec<field::Error> {
+        conditions(object)
+    }
+}
+
+/// Each type of condition once.
+fn conditions(object: &Object) -> Errors {
+    let (mut errors, path) = (Errors::new(), Path::new("status").child("conditions"));
+    let conditions = object.object("status").list("conditions");
+    for (index, condition) in conditions.iter().enumerate() {
+        let (kind, path) = (condition.text("type"), path.index(index).child("type"));
+        if conditions[..index].iter().any(|other| other.text("type") == kind) {
+            errors.push(Error::duplicate(&path, kind));
+        }
+        if kind.is_empty() {
+            errors.push(Error::required(&path, ""));
+        }
+    }
+    errors
 }
 
 fn shares(errors: &mut Errors, level: &Map<String, Value>, path: &Path) {
@@ -149,28 +176,37 @@ const MAX_QUEUES: i64 = 10_000_000;
 
 fn queuing(errors: &mut Errors, queuing: &Map<String, Value>, path: &Path) {
     let number = |field: &str| queuing.int(field).unwrap_or_default();
-    for field in ["queueLengthLimit", "queues", "handSize"] {
-        if number(field) <= 0 {
-            errors.push(Error::invalid(&path.child(field), number(field), "must be positive"));
+    let (queues, hand) = (number("queues"), number("handSize"));
+    for (field, number) in [("queueLengthLimit", number("queueLengthLimit")), ("queues", queues), ("handSize", hand)] {
+        if number <= 0 {
+            errors.push(Error::invalid(&path.child(field), number, "must be positive"));
         }
     }
-    let (queues, hand) = (number("queues"), number("handSize"));
     if queues > MAX_QUEUES {
         let detail = format!("must not be greater than {MAX_QUEUES}");
         errors.push(Error::invalid(&path.child("queues"), queues, detail));
-    } else if hand > queues {
+    }
+    if hand > queues {
         let detail = format!("should not be greater than queues ({queues})");
         errors.push(Error::invalid(&path.child("handSize"), hand, detail));
-    } else if queues > 0 && hand > 0 && entropy_bits(queues, hand) > 60 {
+    } else if hand > 0 && entropy_bits(queues, hand) > 60 {
         let detail =
             format!("required entropy bits of deckSize {queues} and handSize {hand} should not be greater than 60");
         errors.push(Error::invalid(&path.child("handSize"), hand, detail));
     }
 }
 
-/// How many bits a hand takes from the hash of a flow (upstream: shufflesharding `RequiredEntropyBits`).
+/// How many bits a hand takes from the hash of a flow (upstream: shufflesharding `RequiredEntropyBits`); counted no
+/// further than to what is too many.
 fn entropy_bits(queues: i64, hand: i64) -> u64 {
-    (0..hand).map(|dealt| ((queues - dealt).max(1) as f64).log2()).sum::<f64>().ceil() as u64
+    let mut bits = 0.0;
+    for dealt in 0..hand {
+        bits += ((queues - dealt).max(1) as f64).log2();
+        if bits > 60.0 {
+            break;
+        }
+    }
+    bits.ceil() as u64
 }
 
 #[cfg(test)]
@@ -263,5 +299,27 @@ mod tests {
                 spec.exempt.lendablePercent: Invalid value: 101: must be between 0 and 100, inclusive
             "#]],
         );
+    }
+
+    #[test]
+    fn what_the_server_relies_on_stays() {
+        let named = |strategy: &dyn Strategy, name: &str, spec: Value| {
+            let mut object = Object::from_value(json!({"metadata": {"name": name}, "spec": spec})).expect("an object");
+            strategy.default(&mut object);
+            strategy.validate(&object).iter().map(|error| error.detail.clone()).collect::<Vec<_>>().join("\n")
+        };
+        assert_eq!(named(&PriorityLevel, "exempt", json!({"type": "Exempt", "exempt": {"lendablePercent": 50}})), "");
+        expect![["spec of 'exempt' must equal the fixed value"]].assert_eq(&named(
+            &FlowSchema,
+            "exempt",
+            json!({"priorityLevelConfiguration": {"name": "low"}, "matchingPrecedence": 1}),
+        ));
+        let reject = |shares: i32| json!({"type": "Limited", "limited": {"nominalConcurrencyShares": shares, "limitResponse": {"type": "Reject"}}});
+        assert_eq!(named(&PriorityLevel, "catch-all", reject(5)), "");
+        expect![["spec of 'catch-all' must equal the fixed value"]].assert_eq(&named(
+            &PriorityLevel,
+            "catch-all",
+            reject(6),
+        ));
     }
 }

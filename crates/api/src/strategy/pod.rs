@@ -20,8 +20,8 @@ pub(crate) use defaults::{
     pod_spec as default_pod_spec, template as default_template, volume_source as default_volume_source,
 };
 pub(crate) use validation::{
-    node_selector, not_below_zero, quantity_of, requirements as resource_requirements, template as validate_template,
-    tolerations, volume_source as validate_volume_source,
+    container_resource, node_selector, not_below_zero, overcommits, quantity_of, requirements as resource_requirements,
+    resource_name, template as validate_template, tolerations, volume_source as validate_volume_source,
 };
 pub(crate) use warnings::pod_spec as pod_warnings;
 

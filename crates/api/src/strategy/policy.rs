@@ -31,9 +31,10 @@ impl Strategy for PodDisruptionBudget {
     }
 
     fn validate_status_update(&self, object: &Object, _old: &Object) -> Vec<field::Error> {
-        let mut errors = Errors::new();
-        for field in ["currentHealthy", "desiredHealthy", "disruptionsAllowed", "expectedPods"] {
-            check::not_negative(&mut errors, object.object("status"), field, &Path::new("status"));
+        let (mut errors, status, path) = (Errors::new(), object.object("status"), Path::new("status"));
+        check::conditions(&mut errors, status.list("conditions"), &path.child("conditions"));
+        for field in ["disruptionsAllowed", "currentHealthy", "desiredHealthy", "expectedPods"] {
+            check::not_negative(&mut errors, status, field, &path);
         }
         errors
     }

@@ -7,7 +7,7 @@ use apimachinery::field::{self, Error, Path};
 use apimachinery::quantity::{Format, Quantity};
 use serde_json::{Map, Value};
 
-use super::pod::not_below_zero;
+use super::pod::{container_resource, not_below_zero, overcommits, resource_name};
 use crate::check::{self, Errors, names, quantity};
 use crate::json::{Read, Write};
 use crate::resource::{Generation, Strategy};
@@ -54,8 +54,12 @@ impl Strategy for LimitRange {
 const BOUNDS: [&str; 5] = ["min", "max", "default", "defaultRequest", "maxLimitRequestRatio"];
 
 fn limit_item(errors: &mut Errors, limit: &Map<String, Value>, path: &Path) {
-    check::required_name(errors, names::qualified_name, limit, "type", path);
-    let kind = limit.text("type");
+    let (kind, at) = (limit.text("type"), path.child("type"));
+    let wrong = names::qualified_name(kind);
+    if wrong.is_empty() && !kind.contains('/') && !["Pod", "Container", "PersistentVolumeClaim"].contains(&kind) {
+        errors.push(Error::invalid(&at, kind, "must be a standard limit type or fully qualified"));
+    }
+    errors.extend(wrong.into_iter().map(|words| Error::invalid(&at, kind, words)));
     if kind == "Pod" {
         for field in ["default", "defaultRequest"] {
             if !limit.object(field).is_empty() {
@@ -68,9 +72,14 @@ fn limit_item(errors: &mut Errors, limit: &Map<String, Value>, path: &Path) {
         errors.push(Error::required(&path.child("limits"), detail));
     }
     let mut all = BTreeSet::new();
-    for field in BOUNDS {
+    let of_pods = |field: &str| kind != "Pod" || !field.starts_with("default");
+    for field in BOUNDS.into_iter().filter(|field| of_pods(field)) {
         for name in limit.object(field).keys() {
-            check::named(errors, names::qualified_name, name, &path.child(field).key(name));
+            let path = path.child(field).key(name);
+            match kind {
+                "Pod" | "Container" => container_resource(errors, name, &path),
+                _ => resource_name(errors, name, &path),
+            }
             all.insert(name.as_str());
         }
     }
@@ -79,34 +88,47 @@ fn limit_item(errors: &mut Errors, limit: &Map<String, Value>, path: &Path) {
 
 /// The bounds of one resource are in order.
 fn bounds(errors: &mut Errors, limit: &Map<String, Value>, name: &str, path: &Path) {
-    let of = |field: &str| limit.object(field).get(name).map(quantity);
-    let [min, max, default, request, ratio] = BOUNDS.map(of);
-    for (low, low_word, high, high_word, at) in [
-        (min, "min", max, "max", "min"),
-        (min, "min", request, "default request", "defaultRequest"),
-        (request, "default request", max, "max", "defaultRequest"),
-        (request, "default request", default, "default limit", "defaultRequest"),
-        (min, "min", default, "default", "default"),
-        (default, "default", max, "max", "default"),
+    let is_pods = limit.text("type") == "Pod";
+    let of = |field: &str| limit.object(field).get(name).filter(|_| !is_pods || !field.starts_with("default"));
+    let [min, max, default, request, ratio] = BOUNDS.map(|field| of(field).map(quantity));
+    for (low, low_word, high, high_word, at, shown) in [
+        (min, "min", max, "max", "min", min),
+        (min, "min", request, "default request", "defaultRequest", request),
+        (request, "default request", max, "max", "defaultRequest", request),
+        (request, "default request", default, "default limit", "defaultRequest", request),
+        (min, "min", default, "default", "default", min),
+        (default, "default", max, "max", "default", max),
     ] {
         if let (Some(low), Some(high)) = (low, high)
             && low > high
         {
             let detail = format!("{low_word} value {low} is greater than {high_word} value {high}");
-            let shown = of(at).unwrap_or_default().to_string();
+            let shown = shown.unwrap_or_default().to_string();
             errors.push(Error::invalid(&path.child(at).key(name), shown, detail));
         }
     }
-    let Some(ratio) = ratio else { return };
-    let at = path.child("maxLimitRequestRatio").key(name);
+    if let Some(ratio) = ratio {
+        ratio_of(errors, (min, max), ratio, &path.child("maxLimitRequestRatio").key(name));
+    }
+    if let (Some(default), Some(request)) = (default, request)
+        && !overcommits(name)
+        && default != request
+    {
+        let detail = format!("default value {default} must equal to defaultRequest value {request} in {name}");
+        errors.push(Error::invalid(&path.child("defaultRequest").key(name), request.to_string(), detail));
+    }
+}
+
+/// How many times the limit may be the request.
+fn ratio_of(errors: &mut Errors, (min, max): (Option<Quantity>, Option<Quantity>), ratio: Quantity, at: &Path) {
     if ratio < Quantity::new(1, Format::DecimalSi) {
-        errors.push(Error::invalid(&at, ratio.to_string(), format!("ratio {ratio} is less than 1")));
+        errors.push(Error::invalid(at, ratio.to_string(), format!("ratio {ratio} is less than 1")));
     }
     if let (Some(min), Some(max)) = (min.filter(|min| !min.is_zero()), max) {
         let most = max.as_f64() / min.as_f64();
         if ratio.as_f64() > most {
             let detail = format!("ratio {ratio} is greater than max/min = {most:.6}");
-            errors.push(Error::invalid(&at, ratio.to_string(), detail));
+            errors.push(Error::invalid(at, ratio.to_string(), detail));
         }
     }
 }
@@ -120,13 +142,13 @@ impl Strategy for ResourceQuota {
         let (spec, path) = (object.object("spec"), Path::new("spec"));
         amounts(&mut errors, spec.object("hard"), &path.child("hard"));
         let scopes: Vec<&str> = spec.texts("scopes").collect();
-        scope_rules(&mut errors, spec, &scopes, spec.list("scopes"), &path.child("scopes"));
+        scope_rules(&mut errors, spec, &scopes, &path.child("scopes"));
         let expressions = spec.object("scopeSelector").list("matchExpressions");
         let path = path.child("scopeSelector").child("matchExpressions");
         let named: Vec<&str> = expressions.iter().map(|one| one.text("scopeName")).collect();
-        scope_rules(&mut errors, spec, &named, expressions, &path);
-        for (index, expression) in expressions.iter().enumerate() {
-            scope_operator(&mut errors, expression, &path.index(index));
+        scope_rules(&mut errors, spec, &named, &path);
+        for expression in expressions {
+            scope_operator(&mut errors, expression, &path);
         }
         errors
     }
@@ -224,34 +246,40 @@ fn fits(scope: &str, amount: &str) -> bool {
     match scope {
         "BestEffort" => amount == "pods",
         "VolumeAttributesClass" => of_claims,
-        _ => amount == "pods" || compute,
+        _ => amount == "pods" || compute || !SCOPES.contains(&scope),
     }
 }
 
-fn scope_rules(errors: &mut Errors, spec: &Map<String, Value>, scopes: &[&str], shown: &[Value], path: &Path) {
-    let mut wrong = |detail: &str| errors.push(Error::invalid(path, shown.to_vec(), detail));
+/// The scopes of a quota, and those that its selector names; both are shown as they were given.
+fn scope_rules(errors: &mut Errors, spec: &Map<String, Value>, scopes: &[&str], path: &Path) {
+    let list = Value::from(spec.list("scopes").to_vec());
+    let by_selector = path.to_string().ends_with("matchExpressions");
+    let shown = if by_selector { Value::Object(spec.object("scopeSelector").clone()) } else { list.clone() };
     for scope in scopes {
         if !SCOPES.contains(scope) {
-            wrong("unsupported scope");
-            continue;
+            errors.push(match by_selector {
+                true => Error::invalid(&path.child("scopeName"), *scope, "unsupported scope"),
+                false => Error::invalid(path, list.clone(), "unsupported scope"),
+            });
         }
-        let mut amounts = spec.object("hard").keys().filter(|name| is_standard(name) && !is_huge_page(name));
-        if amounts.any(|name| !fits(scope, name)) {
-            wrong("unsupported scope applied to resource");
+        for name in spec.object("hard").keys().filter(|name| is_standard(name)) {
+            if !fits(scope, name) {
+                errors.push(Error::invalid(path, shown.clone(), "unsupported scope applied to resource"));
+            }
         }
     }
     for pair in [["BestEffort", "NotBestEffort"], ["Terminating", "NotTerminating"]] {
         if pair.iter().all(|scope| scopes.contains(scope)) {
-            wrong("conflicting scopes");
+            errors.push(Error::invalid(path, list.clone(), "conflicting scopes"));
         }
     }
 }
 
 fn scope_operator(errors: &mut Errors, expression: &Value, path: &Path) {
     let (scope, operator) = (expression.text("scopeName"), expression.text("operator"));
-    let is_plain = !matches!(scope, "PriorityClass" | "VolumeAttributesClass");
+    let is_plain = SCOPES.contains(&scope) && !matches!(scope, "PriorityClass" | "VolumeAttributesClass");
     if is_plain && operator != "Exists" {
-        let detail = "must be 'Exist' when scope is any of ResourceQuotaScopeTerminating, \
+        let detail = "must be 'Exists' when scope is any of ResourceQuotaScopeTerminating, \
                       ResourceQuotaScopeNotTerminating, ResourceQuotaScopeBestEffort, \
                       ResourceQuotaScopeNotBestEffort or ResourceQuotaScopeCrossNamespacePodAffinity";
         errors.push(Error::invalid(&path.child("operator"), operator, detail));
@@ -316,7 +344,7 @@ mod tests {
             quota,
             json!({"hard": {"pods": "1"}, "scopeSelector": selector}),
             expect![
-                "spec.scopeSelector.matchExpressions[0].values: Required value: must be at least one value when `operator` is 'In' or 'NotIn' for scope selector"
+                "spec.scopeSelector.matchExpressions.values: Required value: must be at least one value when `operator` is 'In' or 'NotIn' for scope selector"
             ],
         );
     }
@@ -335,6 +363,15 @@ mod tests {
             range,
             limits(json!({"type": "Pod", "default": {"cpu": "1"}})),
             expect!["spec.limits[0].default: Forbidden: may not be specified when `type` is 'Pod'"],
+        );
+        check(range, limits(json!({"type": "Odd", "min": {"x": "1"}})), expect![[""]]);
+        check(
+            range,
+            limits(json!({
+                "type": "Container", "min": {"x": "1", "cpu": "2"}, "default": {"cpu": "1", "hugepages-2Mi": "4Mi"},
+                "defaultRequest": {"hugepages-2Mi": "2Mi"},
+            })),
+            expect![[""]],
         );
         check(
             range,

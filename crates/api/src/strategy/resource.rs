@@ -1,5 +1,6 @@
 //! Dynamic resource allocation (upstream: pkg/apis/resource/v1/defaults.go, pkg/apis/resource/validation/validation.go).
 
+mod allocation;
 mod claim;
 mod class;
 mod request;

@@ -63,7 +63,9 @@ impl Strategy for Secret {
                 need("username");
                 need("password");
             }
-            "kubernetes.io/ssh-auth" => need("ssh-privatekey"),
+            "kubernetes.io/ssh-auth" if data.text("ssh-privatekey").is_empty() => {
+                errors.push(Error::required(&path.key("ssh-privatekey"), ""));
+            }
             "kubernetes.io/tls" => {
                 need("tls.crt");
                 need("tls.key");

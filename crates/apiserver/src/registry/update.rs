@@ -207,12 +207,24 @@ fn restore_parts(row: &api::Resource, part: Part, object: &mut Object, old: &Obj
                 restore_metadata(object, old);
             }
             if row.gvk.kind == "Pod" {
+                keep_class(object, old);
                 let owners = old.metadata().and_then(|metadata| metadata.get("ownerReferences")).cloned();
                 match owners {
                     Some(owners) => object.metadata_mut().insert("ownerReferences".into(), owners),
                     None => object.metadata_mut().remove("ownerReferences"),
                 };
             }
+        }
+    }
+}
+
+/// A pod has its class of service from its creation: who writes a status without it does not unset it.
+fn keep_class(object: &mut Object, old: &Object) {
+    let Some(class) = old.at(&["status", "qosClass"]).cloned() else { return };
+    if let Some(status) = object.0.get_mut("status").and_then(Value::as_object_mut) {
+        let now = status.entry("qosClass").or_insert(Value::Null);
+        if now.as_str().unwrap_or_default().is_empty() {
+            *now = class;
         }
     }
 }

@@ -9,22 +9,7 @@ use crate::json::Read;
 /// Subject kinds and the fields that belong to them.
 const SUBJECTS: &[(&str, &str)] = &[("Group", "group"), ("ServiceAccount", "serviceAccount"), ("User", "user")];
 
-const VERBS: &[&str] = &[
-    "connect",
-    "create",
-    "delete",
-    "deletecollection",
-    "get",
-    "head",
-    "list",
-    "options",
-    "patch",
-    "post",
-    "proxy",
-    "put",
-    "update",
-    "watch",
-];
+const VERBS: &[&str] = &["create", "delete", "deletecollection", "get", "list", "patch", "proxy", "update", "watch"];
 
 /// One rule.
 pub(super) fn rule(errors: &mut Errors, rule: &Value, path: &Path) {
@@ -123,7 +108,9 @@ fn resource_rule(errors: &mut Errors, rule: &Value, path: &Path) {
         errors.push(Error::invalid(&path, namespaces, detail));
     } else {
         for (index, namespace) in namespaces.iter().enumerate().filter(|(_, namespace)| **namespace != "*") {
-            check::named(errors, names::dns1123_label, namespace, &path.index(index));
+            let wrong = names::dns1123_label(namespace).into_iter();
+            let intro = "each member of this list must be '*' or a DNS-1123 label; ";
+            errors.extend(wrong.map(|words| Error::invalid(&path.index(index), *namespace, format!("{intro}{words}"))));
         }
     }
 }
@@ -142,11 +129,8 @@ fn non_resource_rule(errors: &mut Errors, rule: &Value, path: &Path) {
             _ if !url.starts_with('/') => errors.push(Error::invalid(&path, url, "must start with slash")),
             _ if url.contains(' ') => errors.push(Error::invalid(&path, url, "must not contain white-space")),
             _ if url.contains("//") => errors.push(Error::invalid(&path, url, "must not contain double slash")),
-            _ if stem.contains('*') => {
+            _ if stem.contains('*') || (stem != url && !stem.ends_with('/')) => {
                 errors.push(Error::invalid(&path, url, "wildcard can only do suffix matching"));
-            }
-            _ if stem != url && !stem.ends_with('/') => {
-                errors.push(Error::invalid(&path, url, "must end with /* if wildcard is present"));
             }
             _ => {}
         }

@@ -24,7 +24,7 @@ mod volume;
 pub(crate) use affinity::node_selector;
 pub(crate) use affinity::tolerations;
 pub(crate) use container::ephemeral_containers;
-pub(crate) use resources::{not_below_zero, quantity_of, requirements};
+pub(crate) use resources::{container_resource, not_below_zero, overcommits, quantity_of, requirements, resource_name};
 pub(crate) use volume::source as volume_source;
 
 /// The names of the pod's volumes, to which mounts refer.
@@ -71,7 +71,7 @@ pub(crate) fn pod_spec(errors: &mut Errors, spec: &Map<String, Value>, path: &Pa
     if spec.has("resources") {
         resources::pod_requirements(errors, spec.object("resources"), &path.child("resources"));
     }
-    resources::resource_list(errors, spec.object("overhead"), &path.child("overhead"));
+    resources::overhead(errors, spec.object("overhead"), &path.child("overhead"));
     os::os(errors, spec, path);
     claims::claims(errors, spec, path);
 }

@@ -3,7 +3,7 @@
 use apimachinery::Object;
 use apimachinery::field::{self, Error, Path};
 
-use super::request;
+use super::{allocation, request};
 use crate::check::{self, Errors};
 use crate::json::{Read, Write};
 use crate::resource::{Generation, Strategy};
@@ -40,7 +40,8 @@ impl Strategy for ResourceClaim {
     /// Who uses a claim has it; an allocation stays until nobody does.
     fn validate_status_update(&self, object: &Object, old: &Object) -> Vec<field::Error> {
         let mut errors = Errors::new();
-        let (new, old, path) = (object.object("status"), old.object("status"), Path::new("status"));
+        let (spec, path) = (old.object("spec"), Path::new("status"));
+        let (new, old) = (object.object("status"), old.object("status"));
         let consumers = new.list("reservedFor");
         if consumers.len() > MAX_CONSUMERS {
             errors.push(Error::too_many(&path.child("reservedFor"), consumers.len(), MAX_CONSUMERS));
@@ -54,18 +55,20 @@ impl Strategy for ResourceClaim {
                 errors.push(Error::duplicate(&path.child("uid"), consumer.text("uid")));
             }
         }
+        allocation::devices(&mut errors, new, &path);
+        let adds = consumers.iter().any(|consumer| !old.list("reservedFor").contains(consumer));
         if !consumers.is_empty() && !new.has("allocation") {
             let detail = "may not be specified when `allocated` is not set";
             errors.push(Error::forbidden(&path.child("reservedFor"), detail));
-        }
-        let adds = consumers.iter().any(|consumer| !old.list("reservedFor").contains(consumer));
-        if object.is_deleting() && adds {
-            let detail = "new entries may not be added while `deletionTimestamp` or `deletionRequested` are set";
+        } else if object.is_deleting() && adds {
+            let detail = "new entries may not be added while `deallocationRequested` or `deletionTimestamp` are set";
             errors.push(Error::forbidden(&path.child("reservedFor"), detail));
         }
         if old.has("allocation") && new.has("allocation") {
             let (new, old) = (new.value("allocation"), old.value("allocation"));
             check::immutable(&mut errors, new, old, &path.child("allocation"));
+        } else if new.has("allocation") {
+            allocation::allocation(&mut errors, new.object("allocation"), spec, &path.child("allocation"));
         }
         errors
     }

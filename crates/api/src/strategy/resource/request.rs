@@ -123,17 +123,18 @@ fn exact(errors: &mut Errors, request: &Map<String, Value>, path: &Path) {
     }
 }
 
-fn toleration(errors: &mut Errors, toleration: &Value, path: &Path) {
+/// A toleration of taints of devices.
+pub(super) fn toleration(errors: &mut Errors, toleration: &Value, path: &Path) {
     let (key, operator) = (toleration.text("key"), toleration.text("operator"));
-    if key.is_empty() && operator != "Exists" {
-        errors.push(Error::invalid(&path.child("operator"), operator, "must be Exists when `key` is empty"));
-    } else if !key.is_empty() {
+    if !key.is_empty() {
         check::named(errors, names::qualified_name, key, &path.child("key"));
     }
     check::required_one_of(errors, toleration.fields(), "operator", &["Equal", "Exists"], path);
     if operator == "Exists" && !toleration.text("value").is_empty() {
-        let detail = "must be empty when `operator` is 'Exists'";
+        let detail = "must be empty for operator `Exists`";
         errors.push(Error::invalid(&path.child("value"), toleration.text("value"), detail));
+    } else if operator == "Equal" {
+        check::named(errors, names::label_value, toleration.text("value"), &path.child("value"));
     }
     let effects = ["NoExecute", "NoSchedule", "None"];
     check::one_of(errors, toleration.fields(), "effect", &effects, path);
@@ -171,11 +172,16 @@ pub(super) fn configuration(errors: &mut Errors, config: &Value, path: &Path) {
     let path = path.child("parameters");
     match opaque.value("parameters") {
         None => errors.push(Error::required(&path, "")),
-        Some(parameters) if parameters.to_string().len() > MAX_PARAMETERS => {
-            errors.push(Error::too_long(&path, MAX_PARAMETERS));
-        }
-        Some(Value::Object(_)) => {}
-        Some(_) => errors.push(Error::invalid(&path, "<value omitted>", "must be a valid JSON object")),
+        Some(given) => parameters(errors, given, MAX_PARAMETERS, &path),
+    }
+}
+
+/// An object that is not too long.
+pub(super) fn parameters(errors: &mut Errors, given: &Value, most: usize, path: &Path) {
+    if given.to_string().len() > most {
+        errors.push(Error::too_long(path, most));
+    } else if !given.is_object() {
+        errors.push(Error::invalid(path, "<value omitted>", "must be a valid JSON object"));
     }
 }
 
@@ -190,18 +196,41 @@ pub(super) fn driver(errors: &mut Errors, of: &Map<String, Value>, field: &str, 
     }
 }
 
-fn references(errors: &mut Errors, of: &Value, known: &HashSet<String>, path: &Path) {
+/// The names of a claim's requests, and of their alternatives.
+pub(super) fn names_of(spec: &Map<String, Value>) -> HashSet<String> {
+    let mut known = HashSet::new();
+    for request in spec.object("devices").list("requests") {
+        let name = request.text("name");
+        known.insert(name.to_owned());
+        known.extend(request.list("firstAvailable").iter().map(|one| format!("{name}/{}", one.text("name"))));
+    }
+    known
+}
+
+/// The names of requests that something is about, each once.
+pub(super) fn references(errors: &mut Errors, of: &Value, known: &HashSet<String>, path: &Path) {
     let mut seen = HashSet::new();
     for (index, name) in of.texts("requests").enumerate() {
         let path = path.child("requests").index(index);
         if !seen.insert(name) {
             errors.push(Error::duplicate(&path, name));
         }
-        if !known.contains(name) {
-            let detail = "must be the name of a request in the claim or the name of a request and a subrequest \
-                separated by '/'";
-            errors.push(Error::invalid(&path, name, detail));
+        reference(errors, name, known, &path);
+    }
+}
+
+/// The name of one request, or of an alternative of one.
+pub(super) fn reference(errors: &mut Errors, name: &str, known: &HashSet<String>, path: &Path) {
+    let segments: Vec<&str> = name.split('/').collect();
+    if segments.len() <= 2 {
+        for segment in segments {
+            check::named(errors, names::dns1123_label, segment, path);
         }
+    }
+    if !known.contains(name) {
+        let detail = "must be the name of a request in the claim or the name of a request and a subrequest \
+            separated by '/'";
+        errors.push(Error::invalid(path, name, detail));
     }
 }
 

@@ -107,6 +107,7 @@ fn nodes(errors: &mut Errors, spec: &Map<String, Value>, path: &Path) {
         0 => errors.push(Error::required(path, format!("exactly one of {all} is required"))),
         1 => {}
         _ => {
+            let given: Vec<String> = given.iter().map(|field| format!("`{field}`")).collect();
             let listed = format!("{{{}}}", given.join(", "));
             let detail = format!("exactly one of {all} is required, but multiple fields are set");
             errors.push(Error::invalid(path, listed, detail));

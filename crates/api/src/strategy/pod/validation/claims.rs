@@ -1,7 +1,7 @@
 //! Resource claims: what a pod claims, and which container uses it (upstream: `validatePodResourceClaims`,
 //! `validateResourceClaimNames`).
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 
 use apimachinery::field::{Error, Path};
 use serde_json::{Map, Value};
@@ -52,14 +52,28 @@ fn uses(errors: &mut Errors, resources: &Map<String, Value>, known: &HashSet<&st
             errors.push(Error::required(&path, ""));
             continue;
         }
-        if !seen.insert((name, request)) {
+        if seen.contains(&(name, "")) {
             errors.push(Error::duplicate(&path, name));
+        } else {
+            if !request.is_empty() {
+                check::named(errors, names::dns1123_label, request, &path.child("request"));
+            }
+            if seen.contains(&(name, request)) {
+                errors.push(Error::duplicate(&path, format!("{name}/{request}")));
+            } else if request.is_empty() && seen.iter().any(|(other, _)| *other == name) {
+                errors.push(Error::duplicate(&path, name));
+            }
+            seen.insert((name, request));
         }
         if !known.contains(name) {
             let mut error = Error::not_found(&path, name);
             error.detail = match known.is_empty() {
                 true => "must be one of the names in pod.spec.resourceClaims which is empty".into(),
-                false => "must be one of the names in pod.spec.resourceClaims".into(),
+                false => {
+                    let known: BTreeSet<&str> = known.iter().copied().collect();
+                    let known: Vec<&str> = known.into_iter().collect();
+                    format!("must be one of the names in pod.spec.resourceClaims: {}", known.join(", "))
+                }
             };
             errors.push(error);
         }

@@ -1,6 +1,7 @@
 //! Requests and limits (upstream: `ValidateContainerResourceRequirements`).
 
 use apimachinery::field::{Error, Path};
+use apimachinery::quantity::Quantity;
 use serde_json::{Map, Value};
 
 use crate::check::{self, Errors, named, names};
@@ -9,68 +10,103 @@ use crate::json::Read;
 /// The resources that Kubernetes itself gives a meaning, for containers.
 const STANDARD: &[&str] = &["cpu", "memory", "ephemeral-storage"];
 
+/// What else can be counted.
+const OF_QUOTAS: &[&str] = &[
+    "storage",
+    "requests.cpu",
+    "requests.memory",
+    "requests.ephemeral-storage",
+    "limits.cpu",
+    "limits.memory",
+    "limits.ephemeral-storage",
+    "pods",
+    "resourcequotas",
+    "services",
+    "replicationcontrollers",
+    "secrets",
+    "configmaps",
+    "persistentvolumeclaims",
+    "services.nodeports",
+    "services.loadbalancers",
+];
+
 /// The resources of a container.
 pub(crate) fn requirements(errors: &mut Errors, resources: &Map<String, Value>, path: &Path) {
-    let (limits, requests) = (resources.object("limits"), resources.object("requests"));
-    for (list, part) in [(limits, "limits"), (requests, "requests")] {
-        for (name, value) in list {
-            let path = path.child(part).key(name);
-            container_resource(errors, name, &path);
-            not_below_zero(errors, value, &path);
-            whole(errors, name, value, &path);
-        }
-    }
-    let has = |test: fn(&str) -> bool| limits.keys().chain(requests.keys()).any(|name| test(name));
-    if has(|name| name.starts_with("hugepages-")) && !has(|name| matches!(name, "cpu" | "memory")) {
-        errors.push(Error::forbidden(path, "HugePages require cpu or memory"));
-    }
-    within_limits(errors, limits, requests, path);
+    checked(errors, resources, container_resource, path);
 }
 
 /// The resources of a pod as a whole.
 pub(super) fn pod_requirements(errors: &mut Errors, resources: &Map<String, Value>, path: &Path) {
-    let supported = |name: &str| matches!(name, "cpu" | "memory") || name.starts_with("hugepages-");
-    for part in ["limits", "requests"] {
-        for (name, value) in resources.object(part) {
-            let path = path.child(part).key(name);
-            if !supported(name) {
-                errors.push(Error::not_supported(&path, name.as_str(), &["cpu", "hugepages-", "memory"]));
-            }
-            not_below_zero(errors, value, &path);
+    let pod_resource = |errors: &mut Errors, name: &str, path: &Path| {
+        if !matches!(name, "cpu" | "memory") && !is_huge_page(name) {
+            errors.push(Error::not_supported(path, name, &["cpu", "hugepages-", "memory"]));
         }
-    }
-    within_limits(errors, resources.object("limits"), resources.object("requests"), path);
+    };
+    checked(errors, resources, pod_resource, path);
 }
 
-fn within_limits(errors: &mut Errors, limits: &Map<String, Value>, requests: &Map<String, Value>, path: &Path) {
-    for (name, request) in requests {
-        let path = path.child("requests");
-        match limits.get(name) {
-            Some(limit) => {
-                let (request_is, limit_is) = (check::quantity(request), check::quantity(limit));
-                if !overcommits(name) && request_is != limit_is {
-                    let detail = format!("must be equal to {name} limit of {}", text(limit));
-                    errors.push(Error::invalid(&path, text(request), detail));
-                } else if request_is > limit_is {
-                    let detail = format!("must be less than or equal to {name} limit of {}", text(limit));
-                    errors.push(Error::invalid(&path, text(request), detail));
-                }
+/// The overhead of a pod, which is judged as limits are.
+pub(super) fn overhead(errors: &mut Errors, overhead: &Map<String, Value>, path: &Path) {
+    requirements(errors, &Map::from_iter([("limits".to_owned(), overhead.clone().into())]), path);
+}
+
+fn checked(
+    errors: &mut Errors,
+    resources: &Map<String, Value>,
+    name_of: impl Fn(&mut Errors, &str, &Path),
+    path: &Path,
+) {
+    let (limits, requests) = (resources.object("limits"), resources.object("requests"));
+    for (list, part) in [(limits, "limits"), (requests, "requests")] {
+        for (name, value) in list {
+            let at = path.child(part).key(name);
+            name_of(errors, name, &at);
+            quantity_of(errors, name, value, &at);
+            if part == "requests" {
+                within_limit(errors, name, value, limits.get(name), path);
             }
-            None if !overcommits(name) => {
-                errors.push(Error::required(&path.key(name), "Limit must be set for non overcommitable resources"));
+            if is_huge_page(name) && !in_pages(name, value) {
+                let detail = format!("{} is not positive integer multiple of {name}", text(value));
+                errors.push(Error::invalid(&at, text(value), detail));
             }
-            None => {}
         }
+    }
+    let has = |test: fn(&str) -> bool| limits.keys().chain(requests.keys()).any(|name| test(name));
+    if has(is_huge_page) && !has(|name| matches!(name, "cpu" | "memory")) {
+        errors.push(Error::forbidden(path, "HugePages require cpu or memory"));
     }
 }
 
-/// A plain list of resources, as `overhead` or a node's capacity.
-pub(super) fn resource_list(errors: &mut Errors, list: &Map<String, Value>, path: &Path) {
-    for (name, value) in list {
-        let path = path.key(name);
-        resource_name(errors, name, &path);
-        not_below_zero(errors, value, &path);
-    }
+fn within_limit(errors: &mut Errors, name: &str, request: &Value, limit: Option<&Value>, path: &Path) {
+    let Some(limit) = limit else {
+        if !overcommits(name) {
+            let detail = "Limit must be set for non overcommitable resources";
+            errors.push(Error::required(&path.child("limits"), detail));
+        }
+        return;
+    };
+    let (asked, most) = (check::quantity(request), check::quantity(limit));
+    let words = if !overcommits(name) && asked != most {
+        "equal to"
+    } else if asked > most {
+        "less than or equal to"
+    } else {
+        return;
+    };
+    let detail = format!("must be {words} {name} limit of {}", text(limit));
+    errors.push(Error::invalid(&path.child("requests"), text(request), detail));
+}
+
+fn is_huge_page(name: &str) -> bool {
+    name.starts_with("hugepages-")
+}
+
+/// Whether the amount is whole pages (upstream: `IsHugePageResourceValueDivisible`).
+fn in_pages(name: &str, value: &Value) -> bool {
+    let size = name.strip_prefix("hugepages-").and_then(|size| Quantity::parse(size).ok());
+    size.is_some_and(|size| {
+        size.value() > 0 && size.milli_value() % 1000 == 0 && check::quantity(value).value() % size.value() == 0
+    })
 }
 
 /// The amount of a resource: not negative, and whole where things are counted
@@ -103,34 +139,64 @@ pub(crate) fn not_below_zero(errors: &mut Errors, value: &Value, path: &Path) {
 
 /// Resources of others come in whole units.
 fn whole(errors: &mut Errors, name: &str, value: &Value, path: &Path) {
-    if name.contains('/') && !name.starts_with("kubernetes.io/") && check::quantity(value).milli_value() % 1000 != 0 {
+    if is_extended(name) && check::quantity(value).milli_value() % 1000 != 0 {
         errors.push(Error::invalid(path, text(value), "must be an integer"));
     }
 }
 
-/// Whether requests may be smaller than limits.
-fn overcommits(name: &str) -> bool {
-    !name.starts_with("hugepages-") && (!name.contains('/') || name.starts_with("kubernetes.io/"))
+/// Whether the resource is one of Kubernetes' own.
+fn is_native(name: &str) -> bool {
+    !name.contains('/') || name.contains("kubernetes.io/")
 }
 
-fn resource_name(errors: &mut Errors, name: &str, path: &Path) {
+/// Whether the resource is somebody else's, and can stand in a quota (upstream: `IsExtendedResourceName`).
+fn is_extended(name: &str) -> bool {
+    !is_native(name) && !name.starts_with("requests.") && names::qualified_name(&format!("requests.{name}")).is_empty()
+}
+
+/// Whether requests may be smaller than limits.
+pub(crate) fn overcommits(name: &str) -> bool {
+    is_native(name) && !is_huge_page(name)
+}
+
+/// The name of any resource.
+pub(crate) fn resource_name(errors: &mut Errors, name: &str, path: &Path) {
     named(errors, names::qualified_name, name, path);
-    if !name.contains('/')
-        && !STANDARD.contains(&name)
-        && !name.starts_with("hugepages-")
-        && !matches!(name, "pods" | "storage")
-    {
+    if !name.contains('/') && !is_huge_page(name) && !STANDARD.contains(&name) && !OF_QUOTAS.contains(&name) {
         errors.push(Error::invalid(path, name, "must be a standard resource type or fully qualified"));
     }
 }
 
-fn container_resource(errors: &mut Errors, name: &str, path: &Path) {
+/// The name of a resource that a container can have.
+pub(crate) fn container_resource(errors: &mut Errors, name: &str, path: &Path) {
     resource_name(errors, name, path);
-    if !name.contains('/') && !STANDARD.contains(&name) && !name.starts_with("hugepages-") {
-        errors.push(Error::invalid(path, name, "must be a standard resource for containers"));
+    if !name.contains('/') {
+        if !STANDARD.contains(&name) && !is_huge_page(name) {
+            errors.push(Error::invalid(path, name, "must be a standard resource for containers"));
+        }
+    } else if !is_native(name) && !is_extended(name) {
+        errors.push(Error::invalid(path, name, "doesn't follow extended resource name standard"));
     }
 }
 
 fn text(value: &Value) -> String {
     value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use expect_test::expect;
+    use serde_json::json;
+
+    #[test]
+    fn amounts_are_checked() {
+        let resources = json!({
+            "limits": {"cpu": "1", "memory": "1Gi", "hugepages-2Mi": "3Mi", "a.example/gpu": "1500m", "requests.a.example/b": "1"},
+            "requests": {"cpu": "2", "a.example/gpu": "1", "a.example/tpu": "1"},
+        });
+        let mut errors = Errors::new();
+        requirements(&mut errors, resources.as_object().expect("an object"), &Path::new("resources"));
+        expect![[""]].assert_eq(&errors.iter().map(|error| format!("{error}\n")).collect::<String>());
+    }
 }
