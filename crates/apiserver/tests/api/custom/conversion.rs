@@ -241,7 +241,7 @@ async fn admission_sees_the_version_that_its_rules_name() {
     let policies = "/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicies";
     let policy = json!({"metadata": {"name": "p"}, "spec": {
         "matchConstraints": {"resourceRules": [rule]},
-        "validations": [{"expression": "object.spec.hostPort == 'never'", "messageExpression": "object.spec.hostPort"}],
+        "validations": [{"expression": "object.spec.hostPort == 'never'", "messageExpression": "'it is ' + string(object.spec.hostPort)"}],
     }});
     assert_eq!(cluster.post(policies, policy).await.code, 201);
     let binding = json!({"metadata": {"name": "p"}, "spec": {"policyName": "p", "validationActions": ["Deny"]}});
@@ -250,7 +250,7 @@ async fn admission_sees_the_version_that_its_rules_name() {
         201
     );
     let refused = cluster.post(THINGS, thing("b", json!({"host": "h", "port": "80"}))).await;
-    assert!(refused.line().ends_with("denied request: changed:1"), "{}", refused.line());
+    assert!(refused.line().ends_with("denied request: it is changed:1"), "{}", refused.line());
     scope.cancel();
 }
 

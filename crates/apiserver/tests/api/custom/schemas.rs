@@ -94,8 +94,8 @@ async fn defaults_obey_the_rules() {
     };
     let refused = cluster.post(DEFINITIONS, size(rule("self > 10"))).await;
     assert_eq!(refused.code, 422);
-    let at = "spec.versions[0].schema.openAPIV3Schema.properties[spec].properties[size].default";
-    assert!(refused.line().contains(&format!("{at}: Invalid value: 5: failed rule: self > 10")), "{}", refused.line());
+    let words = "properties[spec].properties[size].default: Invalid value: 5: failed rule: self > 10";
+    assert!(refused.line().ends_with(words), "{}", refused.line());
     define(&cluster, size(rule("self > 3"))).await;
 }
 
