@@ -5,6 +5,7 @@ TOOLS    := $(CURDIR)/target/tools
 KUBECTL  := $(TOOLS)/bin/kubectl
 KAJI     := $(CURDIR)/target/release/kaji
 NEXTEST  := $(shell command -v cargo-nextest 2>/dev/null || echo $(HOME)/.cargo/bin/cargo-nextest)
+DENY     := $(shell command -v cargo-deny 2>/dev/null || echo $(HOME)/.cargo/bin/cargo-deny)
 APT_RUN  := gcc libc6-dev pkg-config libseccomp-dev python3-venv curl ca-certificates
 APT_TEST := busybox-static docker-registry iproute2 bsdutils
 # Where the clients are that the tests drive, and an old kubectl, unpacked so that it stands beside an installed one.
@@ -33,12 +34,11 @@ run: build tools
 test: apt-run apt-test tools $(TOOLS)/clients.installed $(KUBECTL_1_20) $(NEXTEST)
 	cargo nextest run --release --locked --workspace
 
-## make lint: formatting, clippy, licences and advisories where cargo-deny is installed
-lint:
+## make lint: formatting, clippy, licences and where crates come from
+lint: $(DENY)
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
-	@if command -v cargo-deny >/dev/null; then cargo deny --offline check licenses bans sources; else \
-	  echo "cargo-deny is not installed: licences were not checked (cargo install cargo-deny)"; fi
+	cargo deny --offline check licenses bans sources
 
 ## make bench: measure what BENCHMARKS.md reports
 bench: build tools
@@ -72,6 +72,9 @@ $(KUBECTL_1_20):
 
 $(NEXTEST):
 	cargo install --locked cargo-nextest
+
+$(DENY):
+	cargo install --locked cargo-deny
 
 clean:
 	cargo clean

@@ -4,6 +4,7 @@
 //! Values only: no I/O, no async, no clock. It never knows a kind by name. Start reading at [`object`].
 
 pub mod apply;
+pub mod attributes;
 pub mod codec;
 pub mod duration;
 pub mod field;
@@ -21,6 +22,7 @@ pub mod status;
 pub mod user;
 pub mod validation;
 
+pub use attributes::{Attributes, Selectors};
 pub use object::{GroupKind, GroupResource, GroupVersionKind, GroupVersionResource, Object};
 pub use status::StatusError;
 pub use user::UserInfo;

@@ -6,8 +6,8 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use apimachinery::UserInfo;
-use audit::{Begin, Facts, Stage, Trail};
+use apimachinery::{Attributes, UserInfo};
+use audit::{Begin, Stage, Trail};
 use bytes::Bytes;
 use http::header::{ACCEPT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, USER_AGENT};
 use http::request::Parts;
@@ -56,9 +56,9 @@ impl AuditId {
     }
 }
 
-/// Begins the trail of a request of `user`; `None` when nothing of it is written down.
-pub fn begin(server: &ApiServer, parts: &mut Parts, user: &UserInfo, info: &RequestInfo) -> Option<Arc<Trail>> {
-    let trail = server.config.audit.as_ref()?.begin(&facts(user, info), arrival(parts))?;
+/// Begins the trail of a request; `None` when nothing of it is written down.
+pub fn begin(server: &ApiServer, parts: &mut Parts, asked: &Attributes<'_>) -> Option<Arc<Trail>> {
+    let trail = server.config.audit.as_ref()?.begin(asked, arrival(parts))?;
     if trail.wants_response() {
         // What is written down is not compressed.
         parts.headers.remove(ACCEPT_ENCODING);
@@ -70,25 +70,10 @@ pub fn begin(server: &ApiServer, parts: &mut Parts, user: &UserInfo, info: &Requ
 pub fn unauthenticated(server: &ApiServer, parts: &Parts, info: &RequestInfo) {
     let Some(audit) = &server.config.audit else { return };
     let nobody = UserInfo::default();
-    if let Some(trail) = audit.begin(&facts(&nobody, info), arrival(parts)) {
+    if let Some(trail) = audit.begin(&info.attributes(&nobody, None), arrival(parts)) {
         let status =
             serde_json::json!({ "status": "Failure", "message": "Authentication failed", "reason": "Unauthorized" });
         trail.reached(Stage::ResponseStarted, StatusCode::UNAUTHORIZED.as_u16(), Some(&status));
-    }
-}
-
-fn facts<'a>(user: &'a UserInfo, info: &'a RequestInfo) -> Facts<'a> {
-    Facts {
-        user,
-        verb: &info.verb,
-        is_resource: info.is_resource,
-        group: &info.group,
-        version: &info.version,
-        resource: &info.resource,
-        subresource: &info.subresource,
-        namespace: &info.namespace,
-        name: &info.name,
-        path: &info.path,
     }
 }
 

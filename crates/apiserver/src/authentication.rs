@@ -71,17 +71,18 @@ impl Authentication {
     }
 
     fn by_certificate(&self, peer: &PeerCertificates, now: Timestamp) -> Result<Option<UserInfo>, StatusError> {
-        let Some(leaf) = peer.0.first() else { return Ok(None) };
-        if self.client_ca.as_ref().is_some_and(|authority| !authority.vouches_for(&peer.0, now)) {
+        let Some(identity) = peer.identity() else { return Ok(None) };
+        if self.client_ca.as_ref().is_some_and(|authority| !authority.vouches_for(peer.chain(), now)) {
             return Ok(None);
         }
-        certificate::user(leaf, now).map_err(|err| refused(&err))
+        let user = identity.map_err(|err| refused(err))?.user(now).map_err(|err| refused(&err))?;
+        Ok(user.cloned())
     }
 
     async fn identify(&self, parts: &Parts, peer: Option<&PeerCertificates>) -> Result<Option<UserInfo>, StatusError> {
         let now = component_base::now();
         if let (Some(proxies), Some(peer)) = (&self.front_proxies, peer)
-            && let Some(user) = proxies.user(&parts.headers, &peer.0, now)
+            && let Some(user) = proxies.user(&parts.headers, peer.chain(), now)
         {
             return Ok(Some(user));
         }

@@ -1,14 +1,42 @@
 //! [`Authenticator`]: who asks. The contract between the handler chain and the ways to prove an identity.
 
+use std::sync::{Arc, OnceLock};
+
 use apimachinery::{StatusError, UserInfo};
 use async_trait::async_trait;
 use http::request::Parts;
 use rustls_pki_types::CertificateDer;
 
+use crate::authentication::certificate::{CertificateError, Identity};
+
 /// The certificates a TLS client showed and proved to own, its own first. The chain has been verified against the
-/// client CA by the TLS handshake.
+/// client CA by the TLS handshake. What they say is read once for all requests of the connection.
 #[derive(Clone, Debug)]
-pub struct PeerCertificates(pub Vec<CertificateDer<'static>>);
+pub struct PeerCertificates(Arc<Shown>);
+
+#[derive(Debug)]
+struct Shown {
+    chain: Vec<CertificateDer<'static>>,
+    identity: OnceLock<Result<Identity, CertificateError>>,
+}
+
+impl PeerCertificates {
+    /// The certificates of a connection.
+    pub fn new(chain: Vec<CertificateDer<'static>>) -> Self {
+        Self(Arc::new(Shown { chain, identity: OnceLock::new() }))
+    }
+
+    /// The certificates, the client's own first.
+    pub fn chain(&self) -> &[CertificateDer<'static>] {
+        &self.0.chain
+    }
+
+    /// What the client's own certificate says, if it showed one.
+    pub fn identity(&self) -> Option<Result<&Identity, &CertificateError>> {
+        let leaf = self.0.chain.first()?;
+        Some(self.0.identity.get_or_init(|| Identity::read(leaf)).as_ref())
+    }
+}
 
 /// Finds the identity behind a request.
 #[async_trait]

@@ -1,81 +1,9 @@
 //! [`Authorizer`]: whether they may. The contract between the handler chain and RBAC, Node and the like.
 
-use apimachinery::{StatusError, UserInfo, fields, labels};
+use apimachinery::StatusError;
 use async_trait::async_trait;
 
-use crate::request::{Query, RequestInfo};
-
-/// What a request wants to do, as authorization sees it (upstream: `authorizer.Attributes`).
-#[derive(Clone, Copy, Debug)]
-pub struct Attributes<'a> {
-    /// Who asks.
-    pub user: &'a UserInfo,
-    /// `get`, `list`, `create`...; for non-resource paths the HTTP method in lower case.
-    pub verb: &'a str,
-    /// The API group.
-    pub group: &'a str,
-    /// The version.
-    pub version: &'a str,
-    /// The resource, or empty.
-    pub resource: &'a str,
-    /// The subresource, or empty.
-    pub subresource: &'a str,
-    /// The namespace, or empty.
-    pub namespace: &'a str,
-    /// The name, or empty.
-    pub name: &'a str,
-    /// Whether this is about a resource; else `path` says what it is about.
-    pub is_resource: bool,
-    /// The path, for what is no resource.
-    pub path: &'a str,
-    /// What a list, watch or deletecollection is limited to, where it says so.
-    pub selectors: Option<&'a Selectors>,
-}
-
-/// What a list, watch or deletecollection is limited to (KEP-4601; upstream: `GetFieldSelector`, `GetLabelSelector`).
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Selectors {
-    /// By fields.
-    pub fields: fields::Selector,
-    /// By labels.
-    pub labels: labels::Selector,
-}
-
-impl Selectors {
-    /// Those of a request; selectors that do not parse limit nothing, the verb will refuse them.
-    pub fn of(info: &RequestInfo, query: &Query) -> Option<Self> {
-        if !matches!(info.verb.as_str(), "list" | "watch" | "deletecollection") {
-            return None;
-        }
-        let (fields, labels) = (query.get("fieldSelector"), query.get("labelSelector"));
-        if fields.is_none() && labels.is_none() {
-            return None;
-        }
-        Some(Self {
-            fields: fields.and_then(|text| fields::Selector::parse(text).ok()).unwrap_or_default(),
-            labels: labels.and_then(|text| labels::Selector::parse(text).ok()).unwrap_or_default(),
-        })
-    }
-}
-
-impl<'a> Attributes<'a> {
-    /// The attributes of a request.
-    pub fn of(user: &'a UserInfo, info: &'a RequestInfo) -> Self {
-        Self {
-            user,
-            verb: &info.verb,
-            group: &info.group,
-            version: &info.version,
-            resource: &info.resource,
-            subresource: &info.subresource,
-            namespace: &info.namespace,
-            name: &info.name,
-            is_resource: info.is_resource,
-            path: &info.path,
-            selectors: None,
-        }
-    }
-}
+pub use apimachinery::{Attributes, Selectors};
 
 /// An authorizer's judgement.
 #[derive(Clone, Debug, PartialEq, Eq)]

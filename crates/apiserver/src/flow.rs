@@ -7,10 +7,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use apimachinery::{StatusError, UserInfo};
+use apimachinery::{Attributes, StatusError};
 use flow_control::control::Work;
 use flow_control::watches::Watching;
-use flow_control::{Digest, FlowControl, Seat};
+use flow_control::{FlowControl, Seat};
 use http::{HeaderName, HeaderValue, Response, StatusCode, header};
 use tokio::sync::OwnedSemaphorePermit;
 
@@ -95,26 +95,26 @@ impl Gate {
     pub(crate) async fn admit(
         &self,
         place: &mut Place,
-        (user, info, query): (&UserInfo, &RequestInfo, &Query),
+        asked: &Attributes<'_>,
+        (info, query): (&RequestInfo, &Query),
         (registry, metrics): (&Registry, &RequestMetrics),
     ) -> Result<(), StatusError> {
         if is_long_running(info) && info.verb != "watch" {
             return Ok(());
         }
         match &self.sort {
-            Sort::Plain(limits) => match limits.admit(user, info) {
+            Sort::Plain(limits) => match limits.admit(asked.user, info) {
                 Ok(permit) => place.permit = permit,
                 Err(retry_after_s) => return Err(place.refuse(retry_after_s)),
             },
             Sort::Fair(control) => {
-                let digest = digest(user, info);
-                let Some(request) = control.classify(&digest, work(info, query, registry)) else { return Ok(()) };
+                let Some(request) = control.classify(asked, work(info, query, registry)) else { return Ok(()) };
                 place.uids = Some(request.uids());
                 match request.seat(self.wait_limit).await {
                     Ok(seat) => place.seat = Some(seat),
                     Err(refused) => return Err(place.refuse(refused.retry_after_s)),
                 }
-                place.watching = (info.verb == "watch").then(|| control.watches().register(&digest));
+                place.watching = (info.verb == "watch").then(|| control.watches().register(asked));
             }
         }
         place.in_flight = Some(metrics.in_flight(info));
@@ -153,20 +153,6 @@ fn too_many(retry_after_s: u64) -> Response<Body> {
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     response
-}
-
-fn digest<'a>(user: &'a UserInfo, info: &'a RequestInfo) -> Digest<'a> {
-    Digest {
-        user,
-        verb: &info.verb,
-        is_resource: info.is_resource,
-        group: &info.group,
-        resource: &info.resource,
-        subresource: &info.subresource,
-        namespace: &info.namespace,
-        name: &info.name,
-        path: &info.path,
-    }
 }
 
 /// What the request will do, as far as it decides its seats.

@@ -181,7 +181,7 @@ pub struct Cx {
     /// The server.
     pub server: Arc<ApiServer>,
     /// What is asked for.
-    pub info: RequestInfo,
+    pub info: Arc<RequestInfo>,
     /// The row that the path names.
     pub row: Arc<Resource>,
     /// The query.
@@ -189,7 +189,7 @@ pub struct Cx {
     /// The headers.
     pub headers: HeaderMap,
     /// Who asks.
-    pub user: UserInfo,
+    pub user: Arc<UserInfo>,
     /// When the request arrived.
     pub now: Timestamp,
     /// Warnings for the client, sent as headers with the answer.
@@ -213,15 +213,21 @@ impl Cx {
         };
         Self {
             server: server.clone(),
-            info,
+            info: Arc::new(info),
             row: row.clone(),
             query: Query::default(),
             headers: HeaderMap::new(),
-            user: crate::server::own_identity(),
+            user: Arc::new(crate::server::own_identity()),
             now: component_base::now(),
             warnings: Mutex::default(),
             trail: None,
         }
+    }
+
+    /// The same request, about a subresource.
+    pub fn at_subresource(mut self, name: &str) -> Self {
+        Arc::make_mut(&mut self.info).subresource = name.to_owned();
+        self
     }
 
     /// The same request, about an object of another row.

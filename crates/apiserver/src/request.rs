@@ -1,6 +1,7 @@
 //! [`RequestInfo`]: what a request asks for, read off its method and path
 //! (upstream: staging/src/k8s.io/apiserver/pkg/endpoints/request/requestinfo.go).
 
+use apimachinery::{Attributes, Selectors, UserInfo, fields, labels};
 use http::Method;
 use http::request::Parts;
 
@@ -89,6 +90,38 @@ impl RequestInfo {
             "delete" if self.name.is_empty() => self.verb = "deletecollection".into(),
             _ => {}
         }
+    }
+
+    /// The request of `user`, as those see it who judge it.
+    pub fn attributes<'a>(&'a self, user: &'a UserInfo, selectors: Option<&'a Selectors>) -> Attributes<'a> {
+        Attributes {
+            user,
+            verb: &self.verb,
+            group: &self.group,
+            version: &self.version,
+            resource: &self.resource,
+            subresource: &self.subresource,
+            namespace: &self.namespace,
+            name: &self.name,
+            is_resource: self.is_resource,
+            path: &self.path,
+            selectors,
+        }
+    }
+
+    /// What the request is limited to; selectors that do not parse limit nothing, the verb will refuse them.
+    pub fn selectors(&self, query: &Query) -> Option<Selectors> {
+        if !matches!(self.verb.as_str(), "list" | "watch" | "deletecollection") {
+            return None;
+        }
+        let (fields, labels) = (query.get("fieldSelector"), query.get("labelSelector"));
+        if fields.is_none() && labels.is_none() {
+            return None;
+        }
+        Some(Selectors {
+            fields: fields.and_then(|text| fields::Selector::parse(text).ok()).unwrap_or_default(),
+            labels: labels.and_then(|text| labels::Selector::parse(text).ok()).unwrap_or_default(),
+        })
     }
 
     /// Whether the verb changes nothing.

@@ -3,13 +3,13 @@
 
 use std::any::Any;
 use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
 use std::time::Duration;
 
 use apimachinery::StatusError;
 use apimachinery::duration::GoDuration;
 use futures::FutureExt;
-use http::Response;
-use http::request::Parts;
+use http::{Method, Response};
 
 use crate::body::Body;
 use crate::flow::is_long_running;
@@ -20,18 +20,18 @@ use crate::server::ApiServer;
 pub(crate) struct RequestGuard {
     /// How long it may take; none for what lasts as long as its client likes.
     limit: Result<Option<Duration>, StatusError>,
-    /// Method and path, for the log.
-    words: String,
+    method: Method,
+    info: Arc<RequestInfo>,
 }
 
 impl RequestGuard {
-    pub(crate) fn new(server: &ApiServer, info: &RequestInfo, query: &Query, parts: &Parts) -> Self {
+    pub(crate) fn new(server: &ApiServer, info: &Arc<RequestInfo>, query: &Query, method: &Method) -> Self {
         let limit = if is_long_running(info) {
             Ok(None)
         } else {
             limit(query.get("timeout"), server.config.request_timeout).map(Some)
         };
-        Self { limit, words: format!("{} {}", parts.method, info.path) }
+        Self { limit, method: method.clone(), info: info.clone() }
     }
 
     /// Runs the request.
@@ -48,7 +48,7 @@ impl RequestGuard {
             },
         };
         outcome.unwrap_or_else(|panic| {
-            tracing::error!(request = self.words, panic = said(&*panic), "a handler panicked");
+            tracing::error!(method = %self.method, path = self.info.path, panic = said(&*panic), "a handler panicked");
             let message = "This request caused apiserver to panic. Look in the logs for details.";
             Err(StatusError::new(500, "InternalError", message))
         })
@@ -79,7 +79,7 @@ mod tests {
     use super::*;
 
     fn guard(limit: Option<Duration>) -> RequestGuard {
-        RequestGuard { limit: Ok(limit), words: "GET /x".into() }
+        RequestGuard { limit: Ok(limit), method: Method::GET, info: Arc::default() }
     }
 
     #[tokio::test]

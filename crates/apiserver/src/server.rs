@@ -20,6 +20,7 @@ use crate::flow::{self, Gate};
 use crate::handler::Handlers;
 use crate::kubelet_client::KubeletClient;
 use crate::openapi::Documents;
+use crate::registry::watch::Frames;
 use crate::registry::{Registry, decode_entry};
 use crate::request_metrics::RequestMetrics;
 use crate::service::ApiService;
@@ -53,6 +54,7 @@ pub struct ApiServer {
     pub(crate) scope: Scope,
     pub(crate) gate: Gate,
     pub(crate) aggregator: Aggregator,
+    pub(crate) frames: Frames,
 }
 
 /// Why the server cannot be built.
@@ -117,6 +119,7 @@ impl ApiServer {
             scope: deps.scope,
             gate,
             aggregator: Aggregator::new(proxy_client),
+            frames: Frames::default(),
             config,
         });
         custom::start(&server, compiler, waiting).await.map_err(BuildError::Definitions)?;

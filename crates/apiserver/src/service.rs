@@ -21,7 +21,7 @@ use tokio::time::Instant;
 use crate::auditing::{self, AuditId};
 use crate::authentication::impersonate::{self, impersonate};
 use crate::authenticator::PeerCertificates;
-use crate::authorizer::{self, Attributes, Decision, Selectors};
+use crate::authorizer::{self, Decision};
 use crate::body::{self, Body, BoxError};
 use crate::flow::Place;
 use crate::handler::Call;
@@ -49,15 +49,16 @@ impl ApiService {
         let id = AuditId::of(&parts.headers);
         parts.extensions.insert(id.clone());
         let query = Query::parse(parts.uri.query());
-        let info = RequestInfo::parse(&parts, &query);
+        let info = Arc::new(RequestInfo::parse(&parts, &query));
         let began = Instant::now();
         let row = self.server.registry.rows().find(&info.group, &info.version, &info.resource).cloned();
         let asked = Asked::new(&info, row.as_deref(), &parts.headers);
         let accept = parts.headers.get(http::header::ACCEPT).cloned();
         let (mut trail, mut place) = (None, Place::default());
-        let guard = RequestGuard::new(&self.server, &info, &query, &parts);
+        let guard = RequestGuard::new(&self.server, &info, &query, &parts.method);
         let work = chain(&self.server, parts, body, info.clone(), query, row, (&mut trail, &mut place));
-        let answered = guard.run(work).await;
+        // The heap has room for what all verbs together may have to remember; whoever waits for the answer has not.
+        let answered = guard.run(Box::pin(work)).await;
         let in_format = |error| status::response_in(&error, accept.map(error_format).unwrap_or_default());
         let mut response = place.leave(answered.unwrap_or_else(in_format));
         if let Some(trail) = trail {
@@ -91,24 +92,24 @@ async fn chain(
     server: &Arc<ApiServer>,
     mut parts: Parts,
     body: Body,
-    info: RequestInfo,
+    mut info: Arc<RequestInfo>,
     query: Query,
     row: Option<Arc<api::Resource>>,
     (trail, place): (&mut Option<Arc<Trail>>, &mut Place),
 ) -> Result<Response<Body>, StatusError> {
     let authenticated = authenticate(server, &parts).await;
     let mut user = authenticated.inspect_err(|_| auditing::unauthenticated(server, &parts, &info))?;
-    *trail = auditing::begin(server, &mut parts, &user, &info);
-    let selectors = Selectors::of(&info, &query);
-    let asked = Attributes { selectors: selectors.as_ref(), ..Attributes::of(&user, &info) };
+    let selectors = info.selectors(&query);
+    let asked = info.attributes(&user, selectors.as_ref());
+    *trail = auditing::begin(server, &mut parts, &asked);
     if let Some(other) = impersonate(&parts.headers, &asked, &*server.authorizer).await? {
         if let Some(trail) = trail {
             trail.impersonated(&other.user, &other.constraint);
         }
-        user = other.user;
+        user = Arc::new(other.user);
     }
-    server.gate.admit(place, (&user, &info, &query), (&server.registry, &server.request_metrics)).await?;
-    let asked = Attributes { selectors: selectors.as_ref(), ..Attributes::of(&user, &info) };
+    let asked = info.attributes(&user, selectors.as_ref());
+    server.gate.admit(place, &asked, (&info, &query), (&server.registry, &server.request_metrics)).await?;
     let verdict = server.authorizer.judge(&asked).await;
     if let Some(trail) = trail {
         auditing::judged(trail, &verdict);
@@ -127,10 +128,9 @@ async fn chain(
     }
     let row = row.ok_or_else(StatusError::unknown_path)?;
     check_scope(&row, &info)?;
-    let mut info = info;
-    if !row.is_namespaced() {
+    if !row.is_namespaced() && !info.namespace.is_empty() {
         // A namespace's own path names it twice; it lives in none.
-        info.namespace.clear();
+        Arc::make_mut(&mut info).namespace.clear();
     }
     let cx = Cx {
         server: server.clone(),
@@ -184,12 +184,13 @@ fn check_scope(row: &api::Resource, info: &RequestInfo) -> Result<(), StatusErro
 /// Who asks: the in-process transport says so, everybody else proves it.
 ///
 /// Authenticators live in `authentication*` behind [`Authenticator`](crate::authenticator::Authenticator).
-async fn authenticate(server: &ApiServer, parts: &Parts) -> Result<UserInfo, StatusError> {
+async fn authenticate(server: &ApiServer, parts: &Parts) -> Result<Arc<UserInfo>, StatusError> {
     if let Some(user) = parts.extensions.get::<UserInfo>() {
-        return Ok(user.clone());
+        return Ok(Arc::new(user.clone()));
     }
     let peer = parts.extensions.get::<PeerCertificates>();
-    Ok(server.authenticator.authenticate(parts, peer).await?.unwrap_or_else(UserInfo::anonymous))
+    let known = server.authenticator.authenticate(parts, peer).await?;
+    Ok(Arc::new(known.unwrap_or_else(UserInfo::anonymous)))
 }
 
 /// Whom the request was shown to come from is known by now; what showed it goes no further, least of all through a

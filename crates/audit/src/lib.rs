@@ -17,7 +17,7 @@ pub mod webhook_sink;
 use std::sync::Arc;
 
 pub use event::{Event, ObjectReference, Stage};
-pub use policy::{Facts, Level, Policy, PolicyError};
+pub use policy::{Level, Policy, PolicyError};
 pub use trail::{Audit, Begin, Trail};
 
 /// Where events go. Must not wait: a sink that cannot keep up drops events and says so.

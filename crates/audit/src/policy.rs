@@ -1,7 +1,7 @@
 //! [`Policy`]: which requests are written down, and how much of them: the first rule that matches says so
 //! (upstream: apiserver/pkg/audit/policy/{checker,reader}.go, pkg/apis/audit/validation).
 
-use apimachinery::UserInfo;
+use apimachinery::Attributes;
 use apimachinery::field::{Error, Path};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -72,31 +72,6 @@ pub struct GroupResources {
     pub resources: Vec<String>,
     /// The names; none means any.
     pub resource_names: Vec<String>,
-}
-
-/// What rules look at.
-#[derive(Clone, Copy, Debug)]
-pub struct Facts<'a> {
-    /// Who asks.
-    pub user: &'a UserInfo,
-    /// What they want to do.
-    pub verb: &'a str,
-    /// Whether it is about a resource.
-    pub is_resource: bool,
-    /// The group.
-    pub group: &'a str,
-    /// The version.
-    pub version: &'a str,
-    /// The resource.
-    pub resource: &'a str,
-    /// The subresource.
-    pub subresource: &'a str,
-    /// The namespace.
-    pub namespace: &'a str,
-    /// The name.
-    pub name: &'a str,
-    /// The path.
-    pub path: &'a str,
 }
 
 /// What holds for a request.
@@ -195,7 +170,7 @@ impl Policy {
     }
 
     /// What holds for a request.
-    pub fn judge(&self, facts: &Facts<'_>) -> Verdict {
+    pub fn judge(&self, facts: &Attributes<'_>) -> Verdict {
         let Some(rule) = self.rules.iter().find(|rule| rule.matches(facts)) else { return Verdict::default() };
         let mut omit_stages = rule.omit_stages.clone();
         omit_stages.extend(&self.omit_stages);
@@ -210,7 +185,7 @@ fn names(list: &[String], word: &str) -> bool {
 }
 
 impl Rule {
-    fn matches(&self, facts: &Facts<'_>) -> bool {
+    fn matches(&self, facts: &Attributes<'_>) -> bool {
         let in_group = || facts.user.groups.iter().any(|group| self.user_groups.contains(group));
         if !names(&self.users, &facts.user.username)
             || !(self.user_groups.is_empty() || in_group())
@@ -238,7 +213,7 @@ fn path_matches(url: &str, path: &str) -> bool {
 }
 
 impl GroupResources {
-    fn matches(&self, facts: &Facts<'_>) -> bool {
+    fn matches(&self, facts: &Attributes<'_>) -> bool {
         if self.group != facts.group {
             return false;
         }
@@ -249,7 +224,7 @@ impl GroupResources {
     }
 }
 
-fn resource_matches(named: &str, facts: &Facts<'_>) -> bool {
+fn resource_matches(named: &str, facts: &Attributes<'_>) -> bool {
     match named.split_once('/') {
         // A `*` is all resources and subresources; any other word only the resource itself.
         None => named == "*" || (named == facts.resource && facts.subresource.is_empty()),
@@ -262,6 +237,7 @@ fn resource_matches(named: &str, facts: &Facts<'_>) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use apimachinery::UserInfo;
 
     const POLICY: &str = "
 apiVersion: audit.k8s.io/v1
@@ -282,31 +258,18 @@ rules:
         let user = UserInfo::new(user, ["dev"]);
         let parts: Vec<&str> = thing.split(' ').collect();
         let facts = match parts.as_slice() {
-            [path] => Facts {
-                user: &user,
-                verb,
-                is_resource: false,
-                group: "",
-                version: "",
-                resource: "",
-                subresource: "",
-                namespace: "",
-                name: "",
-                path,
-            },
+            [path] => Attributes { verb, path, ..Attributes::by(&user) },
             [namespace, resource, name] => {
                 let (resource, subresource) = resource.split_once('/').unwrap_or((resource, ""));
-                Facts {
-                    user: &user,
+                Attributes {
                     verb,
                     is_resource: true,
-                    group: "",
                     version: "v1",
                     resource,
                     subresource,
                     namespace: namespace.trim_matches('-'),
                     name,
-                    path: "",
+                    ..Attributes::by(&user)
                 }
             }
             _ => panic!("{thing}"),

@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 
-use apimachinery::UserInfo;
+use apimachinery::{Attributes, UserInfo};
 use component_base::clock::rfc3339_micros;
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 
 use crate::Sink;
 use crate::event::{AuthenticationMetadata, Event, ObjectReference, Stage};
-use crate::policy::{Facts, Level, Policy, Verdict};
+use crate::policy::{Level, Policy, Verdict};
 
 /// What is written down, and where to. Without it nothing costs anything.
 pub struct Audit {
@@ -17,7 +17,7 @@ pub struct Audit {
     sinks: Vec<Box<dyn Sink>>,
 }
 
-/// What is known of a request when it arrives, beside the [`Facts`].
+/// What is known of a request when it arrives, beside its [`Attributes`].
 #[derive(Clone, Debug, Default)]
 pub struct Begin {
     /// The id that the client gave, or a new one.
@@ -44,7 +44,7 @@ impl Audit {
     }
 
     /// Begins a request's trail, and tells that it arrived; `None` when nothing of it is written down.
-    pub fn begin(self: &Arc<Self>, facts: &Facts<'_>, begin: Begin) -> Option<Arc<Trail>> {
+    pub fn begin(self: &Arc<Self>, facts: &Attributes<'_>, begin: Begin) -> Option<Arc<Trail>> {
         let verdict = self.policy.judge(facts);
         if verdict.level == Level::None {
             return None;
@@ -219,17 +219,14 @@ mod tests {
         let kept = Kept::default();
         let audit = Audit::new(Policy::parse(policy).expect("a policy"), vec![Box::new(kept.clone())]);
         let user = UserInfo::new("ann", ["dev"]);
-        let facts = Facts {
-            user: &user,
+        let facts = Attributes {
             verb: "create",
             is_resource: true,
-            group: "",
             version: "v1",
             resource: "pods",
-            subresource: "",
             namespace: "shop",
-            name: "",
             path: "/api/v1/namespaces/shop/pods",
+            ..Attributes::by(&user)
         };
         let begin = Begin { audit_id: "7".into(), request_uri: facts.path.into(), ..Begin::default() };
         let trail = audit.begin(&facts, begin).expect("written down");

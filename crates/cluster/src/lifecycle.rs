@@ -15,7 +15,7 @@ use serde_json::json;
 use crate::home::{ClusterState, Home, NodeState};
 use crate::init::InitSpec;
 use crate::kubeconfig::{self, Access};
-use crate::network::{self, Network};
+use crate::network;
 use crate::node;
 use crate::pki::{self, Leaf, Pki};
 
@@ -137,7 +137,7 @@ async fn create_new(home: &Home, options: &CreateOptions, progress: &mut dyn Pro
     progress.step("Preparing keys and network");
     let listener = listen(options.api_port.unwrap_or(0))?;
     let api_port = listener.local_addr().map_err(Error::Files)?.port();
-    let mut used = Network::here()?.used().await?;
+    let mut used = network::used()?;
     used.extend(home.list().map_err(Error::Files)?.iter().map(|cluster| cluster.network));
     let net = network::pick_network(&used)?;
     let mut state = ClusterState {
@@ -175,7 +175,7 @@ pub async fn stop(home: &Home, name: &str) -> Result<(), Error> {
     for node in &state.nodes {
         node::end(node, Signal::TERM).await?;
     }
-    clear_machine(&state).await?;
+    clear_machine(&state)?;
     state.nodes.iter_mut().for_each(|node| node.process = None);
     home.save(&state).map_err(Error::Files)
 }
@@ -192,11 +192,11 @@ pub async fn delete(home: &Home, name: &str, default_kubeconfig: &std::path::Pat
         for node in &state.nodes {
             node::end(node, Signal::KILL).await?;
         }
-        clear_machine(state).await?;
+        clear_machine(state)?;
         kubeconfig::remove(&state.kubeconfig, &state.context())?;
     } else if there {
         node::remove_cgroups(&format!("/kaji/{name}"))?;
-        Network::here()?.remove_link(&network::bridge_name(name)).await?;
+        network::remove_link(&network::bridge_name(name))?;
         kubeconfig::remove(default_kubeconfig, &format!("kaji-{name}"))?;
     }
     home.forget(name).map_err(Error::Files)?;
@@ -204,12 +204,11 @@ pub async fn delete(home: &Home, name: &str, default_kubeconfig: &std::path::Pat
 }
 
 /// Removes what running nodes had on this machine: links and cgroups.
-async fn clear_machine(state: &ClusterState) -> Result<(), Error> {
-    let here = Network::here()?;
+fn clear_machine(state: &ClusterState) -> Result<(), Error> {
     for node in &state.nodes {
-        here.remove_link(&network::link_name(&format!("{}/{}", state.bridge, node.name))).await?;
+        network::remove_link(&network::link_name(&format!("{}/{}", state.bridge, node.name)))?;
     }
-    here.remove_link(&state.bridge).await?;
+    network::remove_link(&state.bridge)?;
     Ok(node::remove_cgroups(&state.cgroup())?)
 }
 
@@ -230,8 +229,8 @@ async fn launch(
     let access = Access { context: &context, server: &server, ca_pem: &ca_pem, user: &admin };
 
     progress.step("Starting the node");
-    Network::here()?.ensure_bridge(&state.bridge, state.network).await?;
-    let process = node::start(home, state, &node, &listener).await?;
+    network::ensure_bridge(&state.bridge, state.network)?;
+    let process = node::start(home, state, &node, &listener)?;
     state.nodes[0].process = Some(process);
     home.save(state).map_err(Error::Files)?;
     drop(listener);

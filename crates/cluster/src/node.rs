@@ -7,13 +7,14 @@ use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use ipnet::Ipv4Net;
 use rustix::process::{Pid, PidfdFlags, Signal};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
 use crate::home::{ClusterState, Home, NodeState, ProcessId};
 use crate::init::InitSpec;
-use crate::network::{self, Network};
+use crate::network;
 
 /// Port of the API inside the nodes' network.
 pub const API_PORT: u16 = 6443;
@@ -49,7 +50,7 @@ fn system(doing: impl Into<String>) -> impl FnOnce(io::Error) -> Error {
 /// Starts a node's first process, links it to the cluster's bridge and lets it go.
 ///
 /// `listener` is the API's socket on this machine; the node inherits it.
-pub async fn start(
+pub fn start(
     home: &Home,
     cluster: &ClusterState,
     node: &NodeState,
@@ -68,8 +69,8 @@ pub async fn start(
     let process = ProcessId::of(pid).ok_or_else(|| Error::Ended { log: InitSpec::log_path(&dir) })?;
     // From here on a failure drops `go`, and the first process ends by itself.
     let link = network::link_name(&format!("{}/{}", cluster.bridge, node.name));
-    Network::here()?.add_link(&cluster.bridge, &link, pid).await?;
-    Network::of_process(pid)?.configure_node(node.address, cluster.network.prefix_len()).await?;
+    let address = Ipv4Net::new_assert(node.address, cluster.network.prefix_len());
+    network::connect_node(&cluster.bridge, &link, pid, address)?;
     go.write_all(b"!").map_err(system("let the node's first process go"))?;
     Ok(process)
 }

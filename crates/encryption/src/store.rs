@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use ::store::{Entry, Error, Finish, Finished, Range, RangeRequest, Revision, Store, Watch, Write, Written};
+use ::store::{Entry, Error, Finish, Finished, Range, RangeRequest, Revision, Store, Wanted, Watch, Write, Written};
 use async_trait::async_trait;
 use bytes::Bytes;
 
@@ -32,8 +32,8 @@ impl Store for EncryptedStore {
         self.inner.get(key).await
     }
 
-    async fn range(&self, request: &RangeRequest) -> Result<Range, Error> {
-        self.inner.range(request).await
+    async fn select(&self, request: &RangeRequest, wanted: &Wanted<'_>) -> Result<Range, Error> {
+        self.inner.select(request, wanted).await
     }
 
     async fn write(&self, mut write: Write) -> Result<Written, Error> {

@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use apimachinery::Attributes;
 use http::HeaderValue;
 use serde::de::DeserializeOwned;
 
 use crate::bootstrap;
 use crate::concurrency::{Bounds, Shares};
 use crate::level::{Clock, Level};
-use crate::matching::{Digest, matches};
+use crate::matching::matches;
 use crate::metrics::{FlowControlMetrics, FlowMetrics};
 use crate::queue_set::{Queues, Response};
 use crate::spec::{CATCH_ALL, Distinguisher, EXEMPT, FlowSchema, PriorityLevelConfiguration};
@@ -30,11 +31,11 @@ pub(crate) struct Flow {
 
 impl Flow {
     /// What tells this request's flow from the others of the schema.
-    pub(crate) fn distinguisher<'d>(&self, digest: &Digest<'d>) -> &'d str {
+    pub(crate) fn distinguisher<'d>(&self, asked: &Attributes<'d>) -> &'d str {
         match self.schema.spec.distinguisher_method.as_ref().map(|method| method.kind) {
             None => "",
-            Some(Distinguisher::ByUser) => &digest.user.username,
-            Some(Distinguisher::ByNamespace) => digest.namespace,
+            Some(Distinguisher::ByUser) => &asked.user.username,
+            Some(Distinguisher::ByNamespace) => asked.namespace,
         }
     }
 }
@@ -94,9 +95,9 @@ pub(crate) struct Maker<'m> {
 
 impl Configuration {
     /// The first schema that means the request; whatever none means goes to `catch-all`.
-    pub(crate) fn classify(&self, digest: &Digest<'_>) -> Option<&Arc<Flow>> {
+    pub(crate) fn classify(&self, asked: &Attributes<'_>) -> Option<&Arc<Flow>> {
         let catches_all = |flow: &&Arc<Flow>| flow.schema.metadata.name == CATCH_ALL;
-        self.flows.iter().find(|flow| matches(digest, &flow.schema)).or_else(|| self.flows.iter().find(catches_all))
+        self.flows.iter().find(|flow| matches(asked, &flow.schema)).or_else(|| self.flows.iter().find(catches_all))
     }
 }
 

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use apimachinery::Attributes;
 use arc_swap::ArcSwap;
 use component_base::Scope;
 use component_base::metrics::Metrics;
@@ -16,7 +17,6 @@ use crate::concurrency::{Claim, divide};
 use crate::configuration::{Condition, Configuration, LevelState, Maker};
 use crate::demand::Demand;
 use crate::level::{Clock, Request};
-use crate::matching::Digest;
 use crate::metrics::FlowControlMetrics;
 use crate::shuffle::flow_hash;
 use crate::spec::{FlowSchema, PriorityLevelConfiguration};
@@ -90,22 +90,22 @@ impl FlowControl {
     }
 
     /// Classifies a request and estimates its work.
-    pub fn classify(&self, digest: &Digest<'_>, work: Work) -> Option<Request> {
+    pub fn classify(&self, asked: &Attributes<'_>, work: Work) -> Option<Request> {
         self.adjust_when_due();
-        let flow = self.configuration.load().classify(digest)?.clone();
+        let flow = self.configuration.load().classify(asked)?.clone();
         let max_seats = flow.level.max_seats();
         let work = match work {
             Work::Small => WorkEstimate::seats(1),
             Work::List { objects, bytes, limit } => WorkEstimate::list(objects, bytes, limit, max_seats),
             Work::Write => {
-                let watchers = self.watches.interested(digest);
+                let watchers = self.watches.interested(asked);
                 flow.metrics.watch_count.observe(f64::from(watchers));
                 WorkEstimate::write(watchers, max_seats)
             }
         };
         flow.metrics.estimated_seats.observe(f64::from(work.max_seats()));
-        let hash = if flow.is_exempt { 0 } else { flow_hash(&flow.schema.metadata.name, flow.distinguisher(digest)) };
-        Some(Request { flow, hash, work, is_watch: digest.verb == "watch" })
+        let hash = if flow.is_exempt { 0 } else { flow_hash(&flow.schema.metadata.name, flow.distinguisher(asked)) };
+        Some(Request { flow, hash, work, is_watch: asked.verb == "watch" })
     }
 
     /// The open watches.
@@ -186,18 +186,9 @@ mod tests {
     }
 
     fn request(control: &FlowControl, user: &UserInfo, verb: &str, work: Work) -> Request {
-        let digest = Digest {
-            user,
-            verb,
-            is_resource: true,
-            group: "",
-            resource: "pods",
-            subresource: "",
-            namespace: "a",
-            name: "x",
-            path: "",
-        };
-        control.classify(&digest, work).expect("catch-all at least")
+        let asked =
+            Attributes { verb, is_resource: true, resource: "pods", namespace: "a", name: "x", ..Attributes::by(user) };
+        control.classify(&asked, work).expect("catch-all at least")
     }
 
     async fn seat(control: &FlowControl, user: &UserInfo) -> Result<Seat, Refused> {
@@ -326,18 +317,8 @@ mod tests {
         let (control, _) = control(1);
         queued(&control);
         let person = UserInfo::new("jo", ["dev"]);
-        let digest = Digest {
-            user: &person,
-            verb: "watch",
-            is_resource: true,
-            group: "",
-            resource: "pods",
-            subresource: "",
-            namespace: "",
-            name: "",
-            path: "",
-        };
-        let _watches: Vec<_> = (0..20).map(|_| control.watches().register(&digest)).collect();
+        let asked = Attributes { verb: "watch", is_resource: true, resource: "pods", ..Attributes::by(&person) };
+        let _watches: Vec<_> = (0..20).map(|_| control.watches().register(&asked)).collect();
         drop(request(&control, &person, "update", Work::Write).seat(LONG).await.expect("free"));
         seat(&control, &person).await.expect("after the watchers were served");
     }

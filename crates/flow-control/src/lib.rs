@@ -34,5 +34,4 @@ pub mod metrics;
 pub use configuration::Condition;
 pub use control::{FlowControl, Refused};
 pub use level::Seat;
-pub use matching::Digest;
 pub use work::WorkEstimate;

@@ -1,45 +1,22 @@
 //! Does a flow schema mean this request? (upstream: apiserver/pkg/util/flowcontrol/rule.go)
 
-use apimachinery::UserInfo;
+use apimachinery::{Attributes, UserInfo};
 
 use crate::spec::{FlowSchema, NonResourceRule, PolicyRules, ResourceRule, Subject};
 
-/// What flow control looks at (upstream: `RequestDigest`).
-#[derive(Clone, Copy, Debug)]
-pub struct Digest<'a> {
-    /// Who asks.
-    pub user: &'a UserInfo,
-    /// The verb; for other paths the HTTP method in lower case.
-    pub verb: &'a str,
-    /// Whether this is about a resource.
-    pub is_resource: bool,
-    /// The API group.
-    pub group: &'a str,
-    /// The resource.
-    pub resource: &'a str,
-    /// The subresource, or empty.
-    pub subresource: &'a str,
-    /// The namespace, or empty.
-    pub namespace: &'a str,
-    /// The name, or empty.
-    pub name: &'a str,
-    /// The path, for what is no resource.
-    pub path: &'a str,
-}
-
 /// Whether one of the schema's rules means the request.
-pub fn matches(digest: &Digest<'_>, schema: &FlowSchema) -> bool {
-    schema.spec.rules.iter().any(|rules| matches_rules(digest, rules))
+pub fn matches(asked: &Attributes<'_>, schema: &FlowSchema) -> bool {
+    schema.spec.rules.iter().any(|rules| matches_rules(asked, rules))
 }
 
-fn matches_rules(digest: &Digest<'_>, rules: &PolicyRules) -> bool {
-    if !rules.subjects.iter().any(|subject| matches_subject(digest.user, subject)) {
+fn matches_rules(asked: &Attributes<'_>, rules: &PolicyRules) -> bool {
+    if !rules.subjects.iter().any(|subject| matches_subject(asked.user, subject)) {
         return false;
     }
-    if digest.is_resource {
-        rules.resource_rules.iter().any(|rule| matches_resource(digest, rule))
+    if asked.is_resource {
+        rules.resource_rules.iter().any(|rule| matches_resource(asked, rule))
     } else {
-        rules.non_resource_rules.iter().any(|rule| matches_path(digest, rule))
+        rules.non_resource_rules.iter().any(|rule| matches_path(asked, rule))
     }
 }
 
@@ -58,25 +35,25 @@ fn matches_subject(user: &UserInfo, subject: &Subject) -> bool {
     }
 }
 
-fn matches_resource(digest: &Digest<'_>, rule: &ResourceRule) -> bool {
-    contains(&rule.verbs, digest.verb)
-        && contains_resource(&rule.resources, digest)
-        && contains(&rule.api_groups, digest.group)
-        && if digest.namespace.is_empty() { rule.cluster_scope } else { contains(&rule.namespaces, digest.namespace) }
+fn matches_resource(asked: &Attributes<'_>, rule: &ResourceRule) -> bool {
+    contains(&rule.verbs, asked.verb)
+        && contains_resource(&rule.resources, asked)
+        && contains(&rule.api_groups, asked.group)
+        && if asked.namespace.is_empty() { rule.cluster_scope } else { contains(&rule.namespaces, asked.namespace) }
 }
 
-fn contains_resource(list: &[String], digest: &Digest<'_>) -> bool {
+fn contains_resource(list: &[String], asked: &Attributes<'_>) -> bool {
     if is_everything(list) {
         return true;
     }
     list.iter().any(|wanted| match wanted.split_once('/') {
-        Some((resource, subresource)) => resource == digest.resource && subresource == digest.subresource,
-        None => wanted == digest.resource && digest.subresource.is_empty(),
+        Some((resource, subresource)) => resource == asked.resource && subresource == asked.subresource,
+        None => wanted == asked.resource && asked.subresource.is_empty(),
     })
 }
 
-fn matches_path(digest: &Digest<'_>, rule: &NonResourceRule) -> bool {
-    contains(&rule.verbs, digest.verb) && rule.non_resource_urls.iter().any(|url| path_matches(url, digest.path))
+fn matches_path(asked: &Attributes<'_>, rule: &NonResourceRule) -> bool {
+    contains(&rule.verbs, asked.verb) && rule.non_resource_urls.iter().any(|url| path_matches(url, asked.path))
 }
 
 /// A path means itself and everything below it, with a closing `*` or without.
@@ -106,22 +83,12 @@ mod tests {
     /// The first default schema that means the request.
     fn classified(user: &UserInfo, verb: &str, path: &str) -> String {
         let words: Vec<&str> = path.split_whitespace().collect();
-        let digest = match words.as_slice() {
-            [path] => Digest {
-                user,
-                verb,
-                is_resource: false,
-                group: "",
-                resource: "",
-                subresource: "",
-                namespace: "",
-                name: "",
-                path,
-            },
+        let asked = match words.as_slice() {
+            [path] => Attributes { verb, path, ..Attributes::by(user) },
             [group, resource, namespace] => {
                 let (resource, subresource) = resource.split_once('/').unwrap_or((resource, ""));
                 let (group, namespace) = (group.trim_matches('-'), namespace.trim_matches('-'));
-                Digest { user, verb, is_resource: true, group, resource, subresource, namespace, name: "", path: "" }
+                Attributes { verb, is_resource: true, group, resource, subresource, namespace, ..Attributes::by(user) }
             }
             _ => panic!("a path, or group, resource and namespace"),
         };
@@ -131,7 +98,7 @@ mod tests {
         schemas.sort_by_key(|schema| schema.spec.matching_precedence);
         schemas
             .into_iter()
-            .find(|schema| matches(&digest, schema))
+            .find(|schema| matches(&asked, schema))
             .map(|schema| schema.metadata.name)
             .unwrap_or_default()
     }

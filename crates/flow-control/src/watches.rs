@@ -3,9 +3,8 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use apimachinery::Attributes;
 use parking_lot::RwLock;
-
-use crate::matching::Digest;
 
 /// The watches that are open, by what they see.
 #[derive(Debug, Default)]
@@ -33,33 +32,33 @@ impl Drop for Watching {
 }
 
 /// `group resource`, then namespace and name where a watch or an object has them.
-fn key(digest: &Digest<'_>, namespace: &str, name: &str) -> String {
-    [digest.group, digest.resource, namespace, name].join("/")
+fn key(asked: &Attributes<'_>, namespace: &str, name: &str) -> String {
+    [asked.group, asked.resource, namespace, name].join("/")
 }
 
 impl WatchTracker {
     /// Counts a watch until the answer is dropped.
-    pub fn register(self: &Arc<Self>, digest: &Digest<'_>) -> Watching {
-        let key = key(digest, digest.namespace, digest.name);
+    pub fn register(self: &Arc<Self>, asked: &Attributes<'_>) -> Watching {
+        let key = key(asked, asked.namespace, asked.name);
         *self.counts.write().entry(key.clone()).or_default() += 1;
         Watching { tracker: self.clone(), key }
     }
 
     /// How many watches hear of a write.
-    pub fn interested(&self, digest: &Digest<'_>) -> u32 {
+    pub fn interested(&self, asked: &Attributes<'_>) -> u32 {
         let counts = self.counts.read();
         if counts.is_empty() {
             return 0;
         }
-        let count = |namespace: &str, name: &str| counts.get(&key(digest, namespace, name)).copied().unwrap_or(0);
+        let count = |namespace: &str, name: &str| counts.get(&key(asked, namespace, name)).copied().unwrap_or(0);
         let mut sum = count("", "");
-        if !digest.namespace.is_empty() {
-            sum += count(digest.namespace, "");
+        if !asked.namespace.is_empty() {
+            sum += count(asked.namespace, "");
         }
-        if !digest.name.is_empty() {
-            sum += count("", digest.name);
-            if !digest.namespace.is_empty() {
-                sum += count(digest.namespace, digest.name);
+        if !asked.name.is_empty() {
+            sum += count("", asked.name);
+            if !asked.namespace.is_empty() {
+                sum += count(asked.namespace, asked.name);
             }
         }
         sum
@@ -74,25 +73,22 @@ mod tests {
     #[test]
     fn a_write_is_heard_by_those_whose_scope_it_is_in() {
         let user = UserInfo::anonymous();
-        let digest = |namespace: &'static str, name: &'static str| Digest {
-            user: &user,
+        let asked = |namespace: &'static str, name: &'static str| Attributes {
             verb: "update",
             is_resource: true,
-            group: "",
             resource: "pods",
-            subresource: "",
             namespace,
             name,
-            path: "",
+            ..Attributes::by(&user)
         };
         let tracker = Arc::new(WatchTracker::default());
         let held = [("", ""), ("a", ""), ("a", "x"), ("b", ""), ("", "x")];
-        let held: Vec<Watching> = held.map(|(namespace, name)| tracker.register(&digest(namespace, name))).into();
+        let held: Vec<Watching> = held.map(|(namespace, name)| tracker.register(&asked(namespace, name))).into();
         for (namespace, name, expected) in [("a", "x", 4), ("a", "y", 2), ("b", "x", 3), ("c", "z", 1)] {
-            assert_eq!(tracker.interested(&digest(namespace, name)), expected, "{namespace}/{name}");
+            assert_eq!(tracker.interested(&asked(namespace, name)), expected, "{namespace}/{name}");
         }
         drop(held);
-        assert_eq!(tracker.interested(&digest("a", "x")), 0);
+        assert_eq!(tracker.interested(&asked("a", "x")), 0);
         assert!(tracker.counts.read().is_empty());
     }
 }

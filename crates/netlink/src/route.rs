@@ -14,6 +14,7 @@ const RTM_GETLINK: u16 = 18;
 const RTM_NEWADDR: u16 = 20;
 const RTM_GETADDR: u16 = 22;
 const RTM_NEWROUTE: u16 = 24;
+const RTM_GETROUTE: u16 = 26;
 
 const IFLA_ADDRESS: u16 = 1;
 const IFLA_IFNAME: u16 = 3;
@@ -313,6 +314,17 @@ pub fn addresses(socket: &mut Socket) -> Result<Vec<(u32, Ipv4Net)>, Error> {
     Ok(addresses)
 }
 
+/// Where the IPv4 routes of the socket's namespace lead; a default route is 0.0.0.0/0.
+pub fn destinations(socket: &mut Socket) -> Result<Vec<Ipv4Net>, Error> {
+    let mut request = Batch::new();
+    request.message(RTM_GETROUTE, message::DUMP, |body| {
+        body.raw(&[libc::AF_INET as u8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
+    });
+    let mut destinations = Vec::new();
+    socket.dump(&request, |_, body| destinations.extend(read_destination(body)))?;
+    Ok(destinations)
+}
+
 /// `struct ifinfomsg`.
 fn link_header(index: u32, up: Option<bool>) -> [u8; 16] {
     let mut header = [0; 16];
@@ -350,6 +362,15 @@ fn read_address(body: &[u8]) -> Option<(u32, Ipv4Net)> {
     let octets: [u8; 4] = message::attribute(attributes, IFA_LOCAL)?.try_into().ok()?;
     let link = u32::from_ne_bytes(body[4..8].try_into().ok()?);
     Some((link, Ipv4Net::new(octets.into(), body[1]).ok()?))
+}
+
+fn read_destination(body: &[u8]) -> Option<Ipv4Net> {
+    let prefix = *body.get(1)?;
+    let octets: [u8; 4] = match message::attribute(body.get(12..)?, RTA_DST) {
+        Some(octets) => octets.try_into().ok()?,
+        None => [0; 4],
+    };
+    Ipv4Net::new(octets.into(), prefix).ok()
 }
 
 #[cfg(test)]
@@ -405,6 +426,10 @@ mod tests {
                 let port = link(&mut here, "a")?.expect("the port is there");
                 assert_eq!((port.master, port.mtu, port.is_up), (Some(bridge.index), 1400, true));
                 assert!(addresses(&mut here)?.contains(&(bridge.index, "10.1.0.1/24".parse().expect("an address"))));
+                let routes = destinations(&mut here)?;
+                for to in ["10.1.0.0/24", "10.0.0.0/8"] {
+                    assert!(routes.contains(&to.parse().expect("a network")), "{to} is not in {routes:?}");
+                }
 
                 let eth0 = link(&mut there, "eth0")?.expect("the peer is there");
                 assert_eq!(eth0.mac, [2, 0, 0, 0, 0, 2]);

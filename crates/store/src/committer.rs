@@ -79,8 +79,8 @@ impl<D: Disk> Committer<D> {
             state.trim(floor);
             state.lanes.take_dirty()
         };
-        for wake in wakes {
-            wake.send_replace(());
+        for bell in wakes.iter().flat_map(|bells| bells.iter()) {
+            bell.ring();
         }
         Ok(plan.answers)
     }
@@ -178,13 +178,14 @@ mod tests {
     use super::*;
     use crate::disk::MemoryDisk;
     use crate::kv::{Finished, RangeRequest};
+    use crate::pairs::Pairs;
 
     struct Plain;
 
     impl Finish for Plain {
         fn finish(&self, _key: &str, written: &Bytes, revision: Revision) -> Finished {
             let value = format!("{}@{revision}", String::from_utf8_lossy(written)).into();
-            Finished { value, attributes: Box::default() }
+            Finished { value, attributes: Pairs::default() }
         }
     }
 
@@ -238,6 +239,6 @@ mod tests {
         assert!((100..=112).contains(&state.log().len()), "{}", state.log().len());
         assert!(committer.disk.records.len() <= 120);
         let request = RangeRequest { prefix: "/".into(), revision: Some(state.floor()), ..Default::default() };
-        assert_eq!(state.range(&request).expect("the floor is readable").entries.len(), 1);
+        assert_eq!(state.select(&request, &|_, _| true).expect("the floor is readable").entries.len(), 1);
     }
 }

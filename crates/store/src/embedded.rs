@@ -13,7 +13,7 @@ use tokio::time::Instant;
 
 use crate::committer::{Ask, Committer, Outcome, load};
 use crate::disk::{Disk, FileDisk, MemoryDisk};
-use crate::kv::{Entry, Error, Finish, Range, RangeRequest, Revision, Stats, Store, Watch, Write, Written};
+use crate::kv::{Entry, Error, Finish, Range, RangeRequest, Revision, Stats, Store, Wanted, Watch, Write, Written};
 use crate::state::State;
 use crate::watcher::Watcher;
 use crate::writer::{CHECK, Command, Failed, QUEUE, Writer};
@@ -178,8 +178,8 @@ impl Store for Embedded {
         Ok(self.state.read().get(key))
     }
 
-    async fn range(&self, request: &RangeRequest) -> Result<Range, Error> {
-        self.state.read().range(request)
+    async fn select(&self, request: &RangeRequest, wanted: &Wanted<'_>) -> Result<Range, Error> {
+        self.state.read().select(request, wanted)
     }
 
     async fn write(&self, write: Write) -> Result<Written, Error> {
@@ -207,13 +207,14 @@ mod tests {
     use super::*;
     use crate::disk::Commit;
     use crate::kv::{Expect, Finished};
+    use crate::pairs::Pairs;
     use bytes::Bytes;
 
     struct Plain;
 
     impl Finish for Plain {
         fn finish(&self, _key: &str, written: &Bytes, _revision: Revision) -> Finished {
-            Finished { value: written.clone(), attributes: Box::default() }
+            Finished { value: written.clone(), attributes: Pairs::default() }
         }
     }
 

@@ -1,9 +1,13 @@
 //! [`Store`]: get, range at a revision, compare-and-write, watch from a revision, compact.
 
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 
 use async_trait::async_trait;
 use bytes::Bytes;
+
+use crate::pairs::Pairs;
 
 /// The store's clock: each committed write has the next one. 0 is before everything; an empty store stands at
 /// [`FIRST_REVISION`], so that no list ever answers with `0` (which clients read as "any").
@@ -18,8 +22,8 @@ pub struct Finished {
     /// The canonical bytes: what get, list and watch send.
     pub value: Bytes,
     /// What selectors read without decoding the value: label pairs (`l:app` = `web`) and field pairs
-    /// (`f:spec.nodeName` = `a`), sorted by key.
-    pub attributes: Box<[(Box<str>, Box<str>)]>,
+    /// (`f:spec.nodeName` = `a`).
+    pub attributes: Pairs,
 }
 
 /// Turns written bytes into served bytes: the API server stamps the revision into the object's metadata and reads
@@ -83,6 +87,10 @@ pub struct RangeRequest {
     /// The revision to read at; `None` for now.
     pub revision: Option<Revision>,
 }
+
+/// Which entries of a range are wanted, by key and value. Called for every one of them while the store can take no
+/// write: it must be quick.
+pub type Wanted<'w> = dyn Fn(&str, &Finished) -> bool + Send + Sync + 'w;
 
 /// The entries of a range, in key order.
 #[derive(Clone, Debug)]
@@ -177,13 +185,33 @@ pub enum Error {
 }
 
 /// A stream of events for the keys that begin with a prefix: none skipped, none repeated.
-#[async_trait]
-pub trait Watch: Send {
-    /// The next event; `None` after the store closed. After an error the watch has ended. Cancel safe.
-    async fn next(&mut self) -> Option<Result<Event, Error>>;
+pub trait Watch: Send + Sync {
+    /// The next event; `None` after the store closed. After an error the watch has ended.
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Event, Error>>>;
 
     /// Asks for an [`Event::Progress`] once everything committed so far has been delivered.
     fn request_progress(&mut self);
+
+    /// Whether everything committed so far has been delivered, for sure. Costs nothing to ask.
+    fn is_current(&self) -> bool;
+}
+
+impl<'watch> dyn Watch + 'watch {
+    /// The next event, as [`Watch::poll_next`] gives it. Cancel safe.
+    pub fn next(&mut self) -> Next<'_, 'watch> {
+        Next(self)
+    }
+}
+
+/// See [`Watch::poll_next`].
+pub struct Next<'w, 'watch>(&'w mut (dyn Watch + 'watch));
+
+impl Future for Next<'_, '_> {
+    type Output = Option<Result<Event, Error>>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        self.0.poll_next(cx)
+    }
 }
 
 /// A revisioned key-value store. Every implementation passes the same suite (`store::suite`).
@@ -199,7 +227,13 @@ pub trait Store: std::fmt::Debug + Send + Sync + 'static {
     async fn get(&self, key: &str) -> Result<Option<Entry>, Error>;
 
     /// The entries of a range, at one revision.
-    async fn range(&self, request: &RangeRequest) -> Result<Range, Error>;
+    async fn range(&self, request: &RangeRequest) -> Result<Range, Error> {
+        self.select(request, &|_, _| true).await
+    }
+
+    /// The wanted entries of a range, at one revision. The limit counts these; what remains counts all keys behind the
+    /// last of them.
+    async fn select(&self, request: &RangeRequest, wanted: &Wanted<'_>) -> Result<Range, Error>;
 
     /// Writes when the expectation holds; answers once the write is durable.
     async fn write(&self, write: Write) -> Result<Written, Error>;

@@ -5,10 +5,13 @@
 //! that is kept anyway, and a change costs work only where somebody watches.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::sync::Arc;
 
-use tokio::sync::watch;
-
+use crate::bell::Bell;
 use crate::kv::Revision;
+
+/// The bells of a lane's watchers.
+pub(crate) type Bells = Arc<Vec<Arc<Bell>>>;
 
 /// What concerns one prefix.
 #[derive(Debug)]
@@ -19,8 +22,8 @@ pub(crate) struct Lane {
     pub(crate) trimmed: Revision,
     /// The revisions of changes below the prefix, ascending.
     pub(crate) revisions: VecDeque<Revision>,
-    watchers: usize,
-    wake: watch::Sender<()>,
+    /// The bells of its watchers. Shared with whoever is about to ring them.
+    bells: Bells,
     /// The last epoch in which the lane was noted as dirty.
     dirty_in: u64,
 }
@@ -31,31 +34,34 @@ pub(crate) struct Lanes {
     by_prefix: HashMap<Box<str>, Lane>,
     /// The lengths of the watched prefixes with how many have it: a change looks up its key cut to each of them.
     lengths: BTreeMap<usize, usize>,
-    dirty: Vec<watch::Sender<()>>,
+    dirty: Vec<Bells>,
     /// How often the dirty lanes were taken.
     epoch: u64,
 }
 
 impl Lanes {
-    /// Counts a watcher in, making the lane if it is the first. The receiver wakes for changes and ends at close.
-    pub(crate) fn join(&mut self, prefix: &str, revision: Revision) -> watch::Receiver<()> {
+    /// Takes a watcher in, making the lane if it is the first. The bell rings for changes and at close.
+    pub(crate) fn join(&mut self, prefix: &str, revision: Revision) -> Arc<Bell> {
         if !self.by_prefix.contains_key(prefix) {
             *self.lengths.entry(prefix.len()).or_default() += 1;
-            let (wake, _) = watch::channel(());
-            let revisions = VecDeque::new();
-            let lane = Lane { since: revision, trimmed: 0, revisions, watchers: 0, wake, dirty_in: u64::MAX };
+            let (revisions, bells) = (VecDeque::new(), Bells::default());
+            let lane = Lane { since: revision, trimmed: 0, revisions, bells, dirty_in: u64::MAX };
             self.by_prefix.insert(prefix.into(), lane);
         }
         let lane = self.by_prefix.get_mut(prefix).expect("inserted above");
-        lane.watchers += 1;
-        lane.wake.subscribe()
+        let bell = Arc::new(Bell::default());
+        Arc::make_mut(&mut lane.bells).push(bell.clone());
+        bell
     }
 
-    /// Counts a watcher out; the last one takes the lane away.
-    pub(crate) fn leave(&mut self, prefix: &str) {
+    /// Lets a watcher go; the last one takes the lane away.
+    pub(crate) fn leave(&mut self, prefix: &str, bell: &Arc<Bell>) {
         let Some(lane) = self.by_prefix.get_mut(prefix) else { return };
-        lane.watchers -= 1;
-        if lane.watchers > 0 {
+        let bells = Arc::make_mut(&mut lane.bells);
+        if let Some(at) = bells.iter().position(|known| Arc::ptr_eq(known, bell)) {
+            bells.swap_remove(at);
+        }
+        if !bells.is_empty() {
             return;
         }
         self.by_prefix.remove(prefix);
@@ -79,7 +85,7 @@ impl Lanes {
             lane.revisions.push_back(revision);
             if lane.dirty_in != *epoch {
                 lane.dirty_in = *epoch;
-                dirty.push(lane.wake.clone());
+                dirty.push(lane.bells.clone());
             }
         });
     }
@@ -97,15 +103,15 @@ impl Lanes {
         });
     }
 
-    /// Whom to wake for the changes since the last call; to be woken after the lock was released.
-    pub(crate) fn take_dirty(&mut self) -> Vec<watch::Sender<()>> {
+    /// What to ring for the changes since the last call, after the lock was released.
+    pub(crate) fn take_dirty(&mut self) -> Vec<Bells> {
         self.epoch += 1;
         std::mem::take(&mut self.dirty)
     }
 
-    /// Takes every lane away: all watches end.
-    pub(crate) fn close(&mut self) {
-        *self = Self::default();
+    /// Takes every lane away: all watches end. Answers what to ring after the lock was released.
+    pub(crate) fn close(&mut self) -> Vec<Bells> {
+        std::mem::take(self).by_prefix.into_values().map(|lane| lane.bells).collect()
     }
 }
 
@@ -148,11 +154,10 @@ mod tests {
     #[test]
     fn the_last_watcher_takes_the_lane_away() {
         let mut lanes = Lanes::default();
-        lanes.join("/a/", 1);
-        lanes.join("/a/", 5);
-        lanes.leave("/a/");
+        let (first, second) = (lanes.join("/a/", 1), lanes.join("/a/", 5));
+        lanes.leave("/a/", &first);
         assert!(lanes.get("/a/").is_some());
-        lanes.leave("/a/");
+        lanes.leave("/a/", &second);
         assert!(lanes.get("/a/").is_none() && lanes.lengths.is_empty());
     }
 }

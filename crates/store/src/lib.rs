@@ -13,10 +13,12 @@
 
 pub mod kv;
 
+mod bell;
 mod committer;
 mod disk;
 mod embedded;
 mod lanes;
+mod pairs;
 mod state;
 mod watcher;
 mod writer;
@@ -25,6 +27,7 @@ pub mod suite;
 
 pub use embedded::{Embedded, History, Options};
 pub use kv::{
-    Entry, Error, Event, Expect, FIRST_REVISION, Finish, Finished, Range, RangeRequest, Revision, Stats, Store, Watch,
-    Write, Written,
+    Entry, Error, Event, Expect, FIRST_REVISION, Finish, Finished, Next, Range, RangeRequest, Revision, Stats, Store,
+    Wanted, Watch, Write, Written,
 };
+pub use pairs::Pairs;

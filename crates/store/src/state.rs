@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
-use crate::kv::{Entry, Error, Event, FIRST_REVISION, Finished, Range, RangeRequest, Revision, Stats};
+use crate::kv::{Entry, Error, Event, FIRST_REVISION, Finished, Range, RangeRequest, Revision, Stats, Wanted};
 use crate::lanes::Lanes;
 
 /// One committed change.
@@ -156,8 +156,8 @@ impl State {
         self.log.get(usize::try_from(position).ok()?)
     }
 
-    /// The entries of a range at one revision.
-    pub(crate) fn range(&self, request: &RangeRequest) -> Result<Range, Error> {
+    /// The wanted entries of a range at one revision.
+    pub(crate) fn select(&self, request: &RangeRequest, wanted: &Wanted<'_>) -> Result<Range, Error> {
         let revision = request.revision.unwrap_or(self.revision);
         self.check_readable(revision)?;
         let start = match request.start_after.as_deref() {
@@ -165,12 +165,18 @@ impl State {
             _ => Bound::Included(request.prefix.as_str()),
         };
         let mut range = Range { entries: Vec::new(), revision, remaining: 0 };
-        let slots = self.index.range::<str, _>((start, Bound::Unbounded));
-        for (key, slot) in slots.take_while(|(key, _)| key.starts_with(&request.prefix)) {
-            let Some(version) = slot.at(revision).filter(|version| version.finished.is_some()) else { continue };
+        // The end is found once: no key is looked at only to know that it still begins with the prefix.
+        let end = first_beyond(&request.prefix);
+        let end = end.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
+        if is_empty(&start, &end) {
+            return Ok(range);
+        }
+        for (key, slot) in self.index.range::<str, _>((start, end)) {
+            let Some(version) = slot.at(revision) else { continue };
+            let Some(finished) = &version.finished else { continue };
             if request.limit > 0 && range.entries.len() == request.limit {
                 range.remaining += 1;
-            } else {
+            } else if wanted(key, finished) {
                 range.entries.extend(version.entry(key));
             }
         }
@@ -257,6 +263,27 @@ impl State {
     }
 }
 
+/// The first text after all that begin with `prefix`; none when there is no such text.
+fn first_beyond(prefix: &str) -> Option<String> {
+    let mut text = prefix.to_owned();
+    while let Some(last) = text.pop() {
+        let next = (u32::from(last) + 1..=u32::from(char::MAX)).find_map(char::from_u32);
+        if let Some(next) = next {
+            text.push(next);
+            return Some(text);
+        }
+    }
+    None
+}
+
+/// Whether nothing lies between; a tree refuses to be asked for that.
+fn is_empty(start: &Bound<&str>, end: &Bound<&str>) -> bool {
+    match (start, end) {
+        (Bound::Included(start) | Bound::Excluded(start), Bound::Excluded(end)) => start >= end,
+        _ => false,
+    }
+}
+
 /// The prefix of a key's resource: up to its fourth slash.
 fn resource_of(key: &str) -> &str {
     let end = key.match_indices('/').nth(3).map_or(key.len(), |(at, _)| at + 1);
@@ -264,8 +291,7 @@ fn resource_of(key: &str) -> &str {
 }
 
 fn weight(entry: &Entry) -> usize {
-    let attributes = entry.finished.attributes.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>();
-    entry.finished.value.len() + attributes
+    entry.finished.value.len() + entry.finished.attributes.size()
 }
 
 #[cfg(test)]
@@ -288,7 +314,7 @@ mod tests {
 
     fn read(state: &State, prefix: &str, revision: Revision) -> Result<String, Error> {
         let request = RangeRequest { prefix: prefix.into(), revision: Some(revision), ..Default::default() };
-        let entries = state.range(&request)?.entries;
+        let entries = state.select(&request, &|_, _| true)?.entries;
         let text = entries.iter().map(|entry| {
             format!("{}={}@{}", entry.key, String::from_utf8_lossy(&entry.finished.value), entry.modified)
         });
@@ -322,6 +348,39 @@ mod tests {
         step(&mut state, "/registry/core/pods/a/x", None);
         assert_eq!(state.stats("/registry/core/pods/"), Stats { objects: 1, bytes: 1 });
         assert_eq!(state.stats("/registry/core/nodes/"), Stats::default());
+    }
+
+    #[test]
+    fn the_end_of_a_prefix_is_the_first_text_behind_it() {
+        for (prefix, expected) in [
+            ("/a/", Some("/a0")),
+            ("", None),
+            ("/\u{10ffff}", Some("0")),
+            ("/é", Some("/ê")),
+            ("\u{d7ff}", Some("\u{e000}")),
+        ] {
+            assert_eq!(first_beyond(prefix).as_deref(), expected, "{prefix:?}");
+        }
+    }
+
+    #[test]
+    fn the_limit_counts_what_is_wanted() {
+        let mut state = State::new(0);
+        for key in ["/a/1", "/a/2", "/a/3", "/a/4", "/b/1"] {
+            put(&mut state, key, "x");
+        }
+        let even = |key: &str, _: &Finished| key.ends_with(['2', '4']);
+        let select = |limit, start_after: &str| {
+            let start_after = Some(start_after.to_owned());
+            let request = RangeRequest { prefix: "/a/".into(), start_after, limit, revision: None };
+            let range = state.select(&request, &even).expect("readable");
+            let keys: Vec<&str> = range.entries.iter().map(|entry| &*entry.key).collect();
+            format!("{} +{}", keys.join(" "), range.remaining)
+        };
+        assert_eq!(select(0, "/a/"), "/a/2 /a/4 +0");
+        assert_eq!(select(1, "/a/"), "/a/2 +2");
+        assert_eq!(select(1, "/a/2"), "/a/4 +0");
+        assert_eq!(select(1, "/b/"), " +0");
     }
 
     #[test]

@@ -2,11 +2,12 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 
-use async_trait::async_trait;
 use parking_lot::RwLock;
-use tokio::sync::watch;
+use tokio::task::coop::poll_proceed;
 
+use crate::bell::Bell;
 use crate::kv::{Error, Event, Revision, Watch};
 use crate::state::{Change, State};
 
@@ -22,7 +23,9 @@ pub(crate) struct Watcher {
     /// Everything up to here was taken.
     cursor: Revision,
     ready: VecDeque<Event>,
-    wake: watch::Receiver<()>,
+    bell: Arc<Bell>,
+    /// Nothing had come behind what was taken when the bell was last heard.
+    current: bool,
     progress_wanted: bool,
     ended: bool,
 }
@@ -48,13 +51,14 @@ impl Watcher {
         }
         locked.check_readable(after)?;
         let revision = locked.revision();
-        let wake = locked.lanes.join(prefix, revision);
+        let bell = locked.lanes.join(prefix, revision);
         Ok(Self {
             state: state.clone(),
             prefix: prefix.into(),
             cursor: after,
             ready: VecDeque::new(),
-            wake,
+            bell,
+            current: false,
             progress_wanted: false,
             ended: false,
         })
@@ -99,48 +103,64 @@ fn catch_up(state: &State, prefix: &str, until: Revision, cursor: &mut Revision,
     Look::More
 }
 
-#[async_trait]
 impl Watch for Watcher {
-    async fn next(&mut self) -> Option<Result<Event, Error>> {
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Event, Error>>> {
+        let turn = ready!(poll_proceed(cx));
+        let next = self.poll(cx);
+        if next.is_ready() {
+            turn.made_progress();
+        }
+        next
+    }
+
+    fn request_progress(&mut self) {
+        self.progress_wanted = true;
+        self.current = false;
+    }
+
+    fn is_current(&self) -> bool {
+        self.current && self.ready.is_empty() && !self.bell.has_rung()
+    }
+}
+
+impl Watcher {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Event, Error>>> {
         loop {
             if let Some(event) = self.ready.pop_front() {
-                return Some(Ok(event));
+                return Poll::Ready(Some(Ok(event)));
             }
             if self.ended {
-                return None;
+                return Poll::Ready(None);
             }
-            tokio::task::consume_budget().await;
-            // Seen before the look: what comes after it wakes again.
-            self.wake.mark_unchanged();
+            if self.current {
+                ready!(self.bell.poll_rung(cx));
+            }
+            // Heard before the look: what comes after it rings again.
+            self.bell.hear();
+            self.current = false;
             match self.look() {
                 Look::More => {}
                 Look::Current(revision) if self.progress_wanted => {
                     self.progress_wanted = false;
-                    return Some(Ok(Event::Progress(revision)));
+                    return Poll::Ready(Some(Ok(Event::Progress(revision))));
                 }
                 Look::Current(_) => {
-                    if self.wake.changed().await.is_err() {
-                        // Closed; one more look delivers what was committed before.
-                        self.ended = true;
-                        self.look();
-                    }
+                    self.current = true;
+                    // An idle watch keeps no room for events.
+                    self.ready = VecDeque::new();
                 }
                 Look::TooSlow => {
                     self.ended = true;
-                    return Some(Err(Error::TooSlow));
+                    return Poll::Ready(Some(Err(Error::TooSlow)));
                 }
                 Look::Closed => self.ended = true,
             }
         }
     }
-
-    fn request_progress(&mut self) {
-        self.progress_wanted = true;
-    }
 }
 
 impl Drop for Watcher {
     fn drop(&mut self) {
-        self.state.write().lanes.leave(&self.prefix);
+        self.state.write().lanes.leave(&self.prefix, &self.bell);
     }
 }

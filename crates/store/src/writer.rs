@@ -97,6 +97,10 @@ impl<D> Drop for Writer<D> {
         let _ = self.failed.set("it has been closed".into());
         let mut state = self.state.write();
         state.closed = true;
-        state.lanes.close();
+        let bells = state.lanes.close();
+        drop(state);
+        for bell in bells.iter().flat_map(|bells| bells.iter()) {
+            bell.ring();
+        }
     }
 }

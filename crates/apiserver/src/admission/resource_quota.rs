@@ -110,8 +110,7 @@ impl ResourceQuota {
 /// Writes a quota's usage; false when the quota is no longer what it was reckoned from.
 async fn write_used(cx: &Cx, quota: &Object, charged: &Change) -> Result<bool, StatusError> {
     let row = cx.registry().row("", "v1", "resourcequotas")?;
-    let mut quota_cx = Cx::internal(&cx.server, &row, "update", quota.namespace(), quota.name());
-    quota_cx.info.subresource = "status".into();
+    let quota_cx = Cx::internal(&cx.server, &row, "update", quota.namespace(), quota.name()).at_subresource("status");
     let used = charged.used.to_value();
     let transform = |old: &Object| {
         if old.resource_version() != quota.resource_version() {

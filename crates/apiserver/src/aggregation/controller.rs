@@ -264,8 +264,7 @@ impl Controller {
 
     async fn set_condition(&self, service: &Value, condition: Condition) -> Result<(), StatusError> {
         let name = service["metadata"]["name"].as_str().unwrap_or_default();
-        let mut cx = self.cx("update", name);
-        cx.info.subresource = "status".into();
+        let cx = self.cx("update", name).at_subresource("status");
         let now = cx.timestamp();
         if condition.set(service, &now).is_none() {
             return Ok(());

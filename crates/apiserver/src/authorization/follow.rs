@@ -7,11 +7,11 @@
 use std::sync::Arc;
 
 use futures::FutureExt;
-use parking_lot::Mutex;
+use parking_lot::RwLock;
 use store::{Entry, Event, RangeRequest, Store, Watch};
 
 /// What is made of the followed keys.
-pub trait Projection: Default + Send + 'static {
+pub trait Projection: Default + Send + Sync + 'static {
     /// A key was created or changed.
     fn put(&mut self, entry: &Entry);
     /// A key was deleted.
@@ -22,7 +22,7 @@ pub trait Projection: Default + Send + 'static {
 pub struct Follower<P> {
     store: Arc<dyn Store>,
     prefix: String,
-    state: Mutex<Following<P>>,
+    state: RwLock<Following<P>>,
 }
 
 struct Following<P> {
@@ -33,13 +33,18 @@ struct Following<P> {
 impl<P: Projection> Follower<P> {
     /// Follows the keys below `prefix`.
     pub fn new(store: Arc<dyn Store>, prefix: impl Into<String>) -> Self {
-        let state = Mutex::new(Following { projection: P::default(), watch: None });
+        let state = RwLock::new(Following { projection: P::default(), watch: None });
         Self { store, prefix: prefix.into(), state }
     }
 
-    /// Takes in everything committed so far and reads the projection.
+    /// Takes in everything committed so far and reads the projection. As long as nothing changes, readers share it.
     pub fn read<T>(&self, read: impl FnOnce(&P) -> T) -> T {
-        let mut state = self.state.lock();
+        let state = self.state.read();
+        if state.watch.as_ref().is_some_and(|watch| watch.is_current()) {
+            return read(&state.projection);
+        }
+        drop(state);
+        let mut state = self.state.write();
         if state.watch.is_none() || !state.drain() {
             state.restart(&*self.store, &self.prefix);
         }

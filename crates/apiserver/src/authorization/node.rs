@@ -91,8 +91,7 @@ impl Projection for NodePods {
 }
 
 fn attribute<'a>(entry: &'a Entry, name: &str) -> Option<&'a str> {
-    let found = entry.finished.attributes.iter().find(|(key, _)| &**key == name);
-    found.map(|(_, value)| &**value)
+    entry.finished.attributes.get("", name)
 }
 
 fn contains(bytes: &[u8], wanted: &[u8]) -> bool {
@@ -339,7 +338,7 @@ mod tests {
         fn finish(&self, _key: &str, written: &Bytes, _revision: Revision) -> Finished {
             let object: Value = serde_json::from_slice(written).unwrap_or_default();
             let node = object["spec"]["nodeName"].as_str().unwrap_or_default();
-            Finished { value: written.clone(), attributes: [("f:spec.nodeName".into(), node.into())].into() }
+            Finished { value: written.clone(), attributes: [("f:spec.nodeName", node)].into() }
         }
     }
 

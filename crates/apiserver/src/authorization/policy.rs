@@ -280,7 +280,7 @@ mod tests {
     use store::Finished;
 
     fn entry(key: &str, value: &serde_json::Value) -> Entry {
-        let finished = Finished { value: value.to_string().into(), attributes: Box::default() };
+        let finished = Finished { value: value.to_string().into(), attributes: store::Pairs::default() };
         Entry { key: format!("{PREFIX}{key}").into(), finished: finished.into(), created: 1, modified: 1 }
     }
 

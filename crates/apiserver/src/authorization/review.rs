@@ -324,7 +324,7 @@ mod tests {
 
     impl store::Finish for Plain {
         fn finish(&self, _key: &str, written: &bytes::Bytes, _revision: store::Revision) -> store::Finished {
-            store::Finished { value: written.clone(), attributes: Box::default() }
+            store::Finished { value: written.clone(), attributes: store::Pairs::default() }
         }
     }
 

@@ -235,8 +235,7 @@ impl Follower {
 
     /// Writes a status, unless the definition changed meanwhile: then its event is on the way.
     async fn write_status(&self, name: &str, wanted: &Object) {
-        let mut cx = Cx::internal(&self.server, &self.row, "update", "", name);
-        cx.info.subresource = "status".into();
+        let cx = Cx::internal(&self.server, &self.row, "update", "", name).at_subresource("status");
         let manager = fields::Manager::Update("kube-apiserver".into());
         let transform = |_: &Object| Ok(wanted.clone());
         let status = Change { part: Part::Status, manager, retry: false, transform: &transform };

@@ -153,8 +153,7 @@ impl Controller {
     }
 
     async fn set_condition(&self, condition: Condition) -> Result<(), StatusError> {
-        let mut cx = self.cx(&self.schemas.row, "update", &condition.schema);
-        cx.info.subresource = "status".into();
+        let cx = self.cx(&self.schemas.row, "update", &condition.schema).at_subresource("status");
         let new = json!({
             "type": "Dangling", "status": condition.status, "lastTransitionTime": cx.timestamp(),
             "reason": condition.reason, "message": condition.message,

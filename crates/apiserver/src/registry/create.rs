@@ -34,14 +34,14 @@ pub async fn create_applied(cx: &Cx, object: Object) -> Result<Bytes, StatusErro
 
 async fn create_as(cx: &Cx, object: Object, manager: &fields::Manager) -> Result<Bytes, StatusError> {
     let generates = object.name().is_empty() && !object.meta_str("generateName").is_empty();
-    let mut attempts = if generates { NAME_ATTEMPTS } else { 1 };
-    loop {
-        attempts -= 1;
+    let further_attempts = if generates { NAME_ATTEMPTS - 1 } else { 0 };
+    for _ in 0..further_attempts {
         match create_once(cx, object.clone(), manager).await {
-            Err(error) if error.reason == "AlreadyExists" && attempts > 0 => {}
+            Err(error) if error.reason == "AlreadyExists" => {}
             result => return result,
         }
     }
+    create_once(cx, object, manager).await
 }
 
 async fn create_once(cx: &Cx, mut object: Object, manager: &fields::Manager) -> Result<Bytes, StatusError> {

@@ -3,97 +3,55 @@
 //! Objects are written without a resourceVersion, because it is the revision of the write itself. The hook splices it
 //! in, once, and reads off what selectors need; from then on every get, list and watch shares those bytes.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 
 use bytes::{BufMut, Bytes, BytesMut};
-use store::{Finish, Finished, Revision};
+use store::{Finish, Finished, Pairs, Revision};
 
 use super::scan;
+
+mod wanted;
+
+use wanted::Wanted;
 
 /// Stamps revisions and reads off labels and selectable fields.
 #[derive(Debug, Default)]
 pub struct Canonical {
-    /// Selectable fields by the key prefix of a kind, `/registry/<group>/<resource>/`.
-    fields: HashMap<String, Vec<SelectableField>>,
-}
-
-#[derive(Clone, Debug)]
-struct SelectableField {
-    attribute: Box<str>,
-    paths: Vec<Vec<Box<str>>>,
-    default: &'static str,
+    /// What is read off, by the key prefix of a kind: `/registry/<group>/<resource>/`.
+    kinds: HashMap<String, Wanted>,
 }
 
 impl Canonical {
     /// The hook for these kinds.
     pub fn new<'a>(resources: impl IntoIterator<Item = &'a api::Resource>) -> Self {
-        let mut fields: HashMap<String, Vec<SelectableField>> = HashMap::new();
+        let mut kinds: HashMap<String, Wanted> = HashMap::new();
         for resource in resources {
-            let known = fields.entry(resource.key_prefix()).or_default();
-            for path in &resource.selectable_fields {
-                if !known.iter().any(|field| field.attribute[2..] == **path) {
-                    known.push(SelectableField::of(&resource.gvk.kind, path));
-                }
+            let wanted = kinds.entry(resource.key_prefix()).or_default();
+            for field in &resource.selectable_fields {
+                wanted.add(&resource.gvk.kind, field);
             }
         }
-        for known in fields.values_mut() {
-            known.sort_by(|a, b| a.attribute.cmp(&b.attribute));
-        }
-        Self { fields }
+        Self { kinds }
     }
 
-    fn fields_of(&self, key: &str) -> &[SelectableField] {
+    fn wanted(&self, key: &str) -> Option<&Wanted> {
         let end = key.match_indices('/').nth(3).map_or(key.len(), |(at, _)| at + 1);
-        self.fields.get(&key[..end]).map(Vec::as_slice).unwrap_or_default()
-    }
-}
-
-impl SelectableField {
-    /// Where a selectable field's value lies; a few are not where their name says
-    /// (upstream: `ToSelectableFields` of each registry).
-    fn of(kind: &str, field: &str) -> Self {
-        let paths: &[&str] = match (kind, field) {
-            ("Namespace", "name") => &["metadata.name"],
-            ("Event", "source") => &["source.component", "reportingController"],
-            ("Event", "reportingComponent" | "reportingController") => &["reportingComponent", "reportingController"],
-            _ => &[field],
-        };
-        // Events are stored as core/v1, where `regarding` is `involvedObject`.
-        let stored: String = field.replace("regarding.", "involvedObject.");
-        let paths: Vec<&str> = if stored == field { paths.to_vec() } else { vec![&stored] };
-        let default = match field {
-            "spec.unschedulable" | "spec.hostNetwork" => "false",
-            "status.replicas" | "status.successful" => "0",
-            _ => "",
-        };
-        let paths = paths.iter().map(|path| path.split('.').map(Box::from).collect()).collect();
-        Self { attribute: format!("f:{field}").into(), paths, default }
-    }
-
-    fn value(&self, object: &[u8]) -> Box<str> {
-        self.paths
-            .iter()
-            .find_map(|path| {
-                let value = path.iter().try_fold(object, |bytes, name| scan::at(bytes, &[name]))?;
-                scan::text(value).filter(|text| !text.is_empty()).map(|text| Box::from(&*text))
-            })
-            .unwrap_or_else(|| Box::from(self.default))
+        self.kinds.get(&key[..end])
     }
 }
 
 impl Finish for Canonical {
     fn finish(&self, key: &str, written: &Bytes, revision: Revision) -> Finished {
         let Some(metadata) = metadata_of(written) else {
-            return Finished { value: written.clone(), attributes: Box::default() };
+            return Finished { value: written.clone(), attributes: Pairs::default() };
         };
-        let mut attributes: Vec<(Box<str>, Box<str>)> = Vec::new();
-        attributes.extend(self.fields_of(key).iter().map(|field| (field.attribute.clone(), field.value(written))));
-        for member in scan::members(scan::at(metadata.value, &["labels"]).unwrap_or_default()) {
-            let (Ok(name), Some(value)) = (std::str::from_utf8(member.key), scan::text(member.value)) else { continue };
-            attributes.push((format!("l:{name}").into(), Box::from(&*value)));
-        }
-        attributes.sort();
-        Finished { value: stamp(written, metadata.offset, revision), attributes: attributes.into() }
+        let labels = scan::members(scan::at(metadata.value, &["labels"]).unwrap_or_default()).filter_map(|member| {
+            let name = str::from_utf8(member.key).ok()?;
+            Some((Cow::Owned(format!("l:{name}")), scan::text(member.value)?))
+        });
+        let fields = self.wanted(key).map(|wanted| wanted.read(written)).unwrap_or_default();
+        Finished { value: stamp(written, metadata.offset, revision), attributes: labels.chain(fields).collect() }
     }
 }
 
@@ -171,8 +129,8 @@ mod tests {
         let finished = hook.finish("/registry/core/pods/default/a", &written, 7);
         let value: serde_json::Value = serde_json::from_slice(&finished.value).expect("still JSON");
         assert_eq!(value["metadata"]["resourceVersion"], "7");
-        let attributes: Vec<(&str, &str)> = finished.attributes.iter().map(|(key, value)| (&**key, &**value)).collect();
-        assert_eq!(attributes, [("f:spec.hostNetwork", "false"), ("f:spec.nodeName", "n1"), ("l:app", "web")]);
+        let attributes: Vec<(&str, &str)> = finished.attributes.iter().collect();
+        assert_eq!(attributes, [("l:app", "web"), ("f:spec.nodeName", "n1"), ("f:spec.hostNetwork", "false")]);
     }
 
     #[test]

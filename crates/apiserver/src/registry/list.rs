@@ -10,7 +10,7 @@ use bytes::Bytes;
 use http::{Response, StatusCode};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
-use store::{Entry, Event, RangeRequest};
+use store::{Entry, Event, Finished, RangeRequest};
 
 use super::answer::{self, ListParts};
 use super::options::{ListOptions, StartFrom};
@@ -23,9 +23,6 @@ use crate::status;
 
 /// How long a list waits for a revision that has not happened yet (upstream: 3 s, watch_cache.go `blockTimeout`).
 const WAIT_FOR_REVISION: Duration = Duration::from_secs(3);
-
-/// The fewest entries read at once when a selector filters a limited list.
-const BATCH: usize = 500;
 
 /// A page of a list.
 #[derive(Debug)]
@@ -107,54 +104,28 @@ pub async fn page(registry: &Registry, selection: &Selection, options: &ListOpti
         start_after = Some(token.start_after(&selection.prefix)?);
         revision = u64::try_from(token.rv).ok().filter(|revision| *revision > 0);
     }
-    let mut entries: Vec<Entry> = Vec::new();
-    loop {
-        let limit = if options.limit == 0 {
-            0
-        } else if selection.is_everything() {
-            options.limit
-        } else {
-            options.limit.max(BATCH)
-        };
-        let request =
-            RangeRequest { prefix: selection.prefix.clone(), start_after: start_after.clone(), limit, revision };
-        let range = match registry.store().range(&request).await {
-            Err(store::Error::Compacted { .. }) if !options.continue_token.is_empty() => {
-                let key = start_after.unwrap_or_default();
-                return Err(status::continue_expired(&Token::encode(-1, &key, &selection.prefix)));
-            }
-            range => range.map_err(|error| status::of_store(&error))?,
-        };
-        revision = Some(range.revision);
-        let last = range.entries.last().map(|entry| entry.key.to_string());
-        let mut remaining = range.remaining;
-        let mut batch = range.entries.into_iter();
-        for entry in batch.by_ref() {
-            if entry.finished.value.is_empty() {
-                // Its encryption key is missing (see crate `encryption`): a list without it would be a lie.
-                let text = format!("unable to transform key {:?}: no matching prefix found", entry.key);
-                return Err(StatusError::internal(text));
-            }
-            if selection.matches(&entry) {
-                entries.push(entry);
-                if options.limit > 0 && entries.len() == options.limit {
-                    break;
-                }
-            }
+    let prefix = selection.prefix.clone();
+    let request = RangeRequest { prefix, start_after: start_after.clone(), limit: options.limit, revision };
+    // What cannot be read may be anything: see below.
+    let wanted = |key: &str, value: &Finished| value.value.is_empty() || selection.matches(key, value);
+    let range = match registry.store().select(&request, &wanted).await {
+        Err(store::Error::Compacted { .. }) if !options.continue_token.is_empty() => {
+            let key = start_after.unwrap_or_default();
+            return Err(status::continue_expired(&Token::encode(-1, &key, &selection.prefix)));
         }
-        remaining += batch.len();
-        let full = options.limit > 0 && entries.len() >= options.limit;
-        if remaining == 0 || full {
-            let end = if full { entries.last().map(|entry| entry.key.to_string()) } else { last };
-            let continue_token = match end {
-                Some(key) if remaining > 0 => Token::encode(range.revision as i64, &key, &selection.prefix),
-                _ => String::new(),
-            };
-            let remaining = selection.is_everything().then_some(remaining);
-            return Ok(Page { entries, revision: range.revision, continue_token, remaining });
-        }
-        start_after = last;
+        range => range.map_err(|error| status::of_store(&error))?,
+    };
+    if let Some(entry) = range.entries.iter().find(|entry| entry.finished.value.is_empty()) {
+        // Its encryption key is missing (see crate `encryption`): a list without it would be a lie.
+        let text = format!("unable to transform key {:?}: no matching prefix found", entry.key);
+        return Err(StatusError::internal(text));
     }
+    let continue_token = match range.entries.last() {
+        Some(last) if range.remaining > 0 => Token::encode(range.revision as i64, &last.key, &selection.prefix),
+        _ => String::new(),
+    };
+    let remaining = selection.is_everything().then_some(range.remaining);
+    Ok(Page { entries: range.entries, revision: range.revision, continue_token, remaining })
 }
 
 /// Waits until the store has reached a revision, a few seconds at most.

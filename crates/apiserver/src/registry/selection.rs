@@ -7,11 +7,12 @@ use api::{Custom, Resource};
 use apimachinery::StatusError;
 use apimachinery::fields::Selector as FieldSelector;
 use apimachinery::labels::Selector as LabelSelector;
+use bytes::Bytes;
 use serde_json::Value;
-use store::Entry;
+use store::{Entry, Finished};
 
 use super::options::ListOptions;
-use super::{decode_entry, scan};
+use super::{answer, scan};
 use crate::custom::convert::is_in_form;
 use crate::request::RequestInfo;
 
@@ -65,33 +66,40 @@ impl Selection {
     }
 
     /// Whether an entry is selected.
-    pub fn matches(&self, entry: &Entry) -> bool {
-        if self.key.as_deref().is_some_and(|key| key != &*entry.key) {
+    pub fn takes(&self, entry: &Entry) -> bool {
+        self.matches(&entry.key, &entry.finished)
+    }
+
+    /// Whether the value of a key is selected.
+    pub fn matches(&self, key: &str, value: &Finished) -> bool {
+        if self.key.as_deref().is_some_and(|wanted| wanted != key) {
             return false;
         }
-        let labels = self.labels.as_ref().is_none_or(|selector| selector.matches(|key| attribute(entry, "l:", key)));
-        labels && self.fields.as_ref().is_none_or(|selector| selector.matches(|field| self.field(entry, field)))
+        let label = |name: &str| value.attributes.get("l:", name);
+        self.labels.as_ref().is_none_or(|selector| selector.matches(label))
+            && self.fields.as_ref().is_none_or(|selector| selector.matches(|field| self.field(key, value, field)))
     }
-}
 
-impl Selection {
-    fn field<'e>(&self, entry: &'e Entry, field: &str) -> Cow<'e, str> {
-        match &self.custom {
-            Some(custom) if !field.starts_with("metadata.") => custom_field(&**custom, entry, field),
-            _ => Cow::Borrowed(field_of(entry, field)),
+    fn field<'e>(&self, key: &'e str, value: &'e Finished, field: &str) -> Cow<'e, str> {
+        let mut steps = key.rsplit('/');
+        let name = steps.next().unwrap_or_default();
+        match (field, &self.custom) {
+            ("metadata.name", _) => Cow::Borrowed(name),
+            ("metadata.namespace", _) => Cow::Borrowed(steps.next().unwrap_or_default()),
+            (_, Some(custom)) => custom_field(&**custom, &value.value, field),
+            (_, None) => Cow::Borrowed(value.attributes.get("f:", field).unwrap_or_default()),
         }
     }
 }
 
 /// A field of a custom resource, read out of its bytes; where these are older than the schema, out of the object that
 /// they stand for now.
-fn custom_field<'e>(custom: &dyn Custom, entry: &'e Entry, field: &str) -> Cow<'e, str> {
+fn custom_field<'e>(custom: &dyn Custom, stored: &'e Bytes, field: &str) -> Cow<'e, str> {
     let steps: Vec<&str> = field.split('.').collect();
-    let stored = &entry.finished.value;
     if is_in_form(custom, stored) {
         return scan::at(stored, &steps).and_then(scan::text).unwrap_or_default();
     }
-    let Ok(mut object) = decode_entry(entry) else { return Cow::Borrowed("") };
+    let Ok(mut object) = answer::decode(stored) else { return Cow::Borrowed("") };
     custom.restore(&mut object);
     match object.at(&steps) {
         Some(Value::String(text)) => Cow::Owned(text.clone()),
@@ -108,20 +116,4 @@ fn unknown_field(row: &Resource, field: &str) -> StatusError {
         format!("field label not supported: {field}")
     };
     StatusError::bad_request(text)
-}
-
-fn attribute<'a>(entry: &'a Entry, sort: &str, name: &str) -> Option<&'a str> {
-    let attributes = &entry.finished.attributes;
-    let order = |key: &str| key[..sort.len().min(key.len())].cmp(sort).then_with(|| key[sort.len()..].cmp(name));
-    attributes.binary_search_by(|(key, _)| order(key)).ok().map(|index| &*attributes[index].1)
-}
-
-fn field_of<'a>(entry: &'a Entry, field: &str) -> &'a str {
-    let mut steps = entry.key.rsplit('/');
-    let name = steps.next().unwrap_or_default();
-    match field {
-        "metadata.name" => name,
-        "metadata.namespace" => steps.next().unwrap_or_default(),
-        _ => attribute(entry, "f:", field).unwrap_or_default(),
-    }
 }

@@ -8,25 +8,32 @@
 use std::collections::VecDeque;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use api::Resource;
 use apimachinery::StatusError;
 use bytes::{BufMut, Bytes, BytesMut};
 use component_base::metrics::Counter;
-use futures::FutureExt;
+use futures::future::BoxFuture;
 use http::{HeaderValue, Response, header};
-use http_body_util::{BodyExt, StreamBody};
+use http_body::Frame;
+use http_body_util::BodyExt;
 use serde_json::{Value, json};
 use store::{Entry, Event};
-use tokio::time::{Instant, Interval, Sleep};
-use tokio_util::sync::WaitForCancellationFutureOwned;
+use tokio::time::{Instant, Sleep};
+
+mod frames;
+
+pub(crate) use frames::Frames;
+
+use frames::Source;
 
 use super::finish::restamp;
 use super::options::{ListOptions, StartFrom};
 use super::selection::Selection;
 use super::{Cx, answer, convert, list, table};
-use crate::body::Body;
+use crate::body::{Body, BoxError};
 use crate::custom;
 use crate::negotiate::{Format, Offer, STREAMED, Shape, negotiate_offer};
 use crate::server::ApiServer;
@@ -55,13 +62,10 @@ pub async fn watch(cx: &Cx) -> Result<Response<Body>, StatusError> {
     };
     let selection = Selection::parse(&cx.row, &cx.info, &options)?;
     let format = accepted.format;
-    let encoder = Encoder { row: cx.row.clone(), format, shape: accepted.shape, style, sent_columns: false };
+    let (server, row) = (cx.server.clone(), cx.row.clone());
+    let encoder = Encoder { server, row, format, shape: accepted.shape, style, sent_columns: false };
     let stream = open(cx, selection, &options, encoder).await?;
-    let frames = futures::stream::unfold(stream, |mut stream| async move {
-        let chunk = stream.next_chunk().await?;
-        Some((Ok(http_body::Frame::data(chunk)), stream))
-    });
-    let mut response = Response::new(StreamBody::new(frames).boxed_unsync());
+    let mut response = Response::new(stream.boxed_unsync());
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(media_type(format)));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache, private"));
@@ -97,7 +101,7 @@ async fn open(
             }
             if wants_state {
                 for entry in &page.entries {
-                    ready.push_back(encoder.event("ADDED", &entry.finished.value)?);
+                    ready.push_back(encoder.event("ADDED", entry)?);
                 }
             }
             if options.send_initial_events == Some(true) && options.allow_bookmarks {
@@ -118,8 +122,9 @@ async fn open(
         Some(seconds) if seconds > 0 => Duration::from_secs(seconds),
         _ => MIN_LIFE + MIN_LIFE.mul_f64(rand::random::<f64>()),
     };
-    let mut bookmarks = tokio::time::interval_at(Instant::now() + BOOKMARK_EVERY, BOOKMARK_EVERY);
-    bookmarks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let now = Instant::now();
+    let timing =
+        Timing { next_bookmark: options.allow_bookmarks.then(|| now + BOOKMARK_EVERY), end_of_life: now + life };
     let sent = cx.server.request_metrics.watch_events(&cx.row);
     sent.inc_by(ready.len() as u64);
     Ok(Stream {
@@ -129,29 +134,35 @@ async fn open(
         encoder,
         ready,
         ended,
-        bookmarks: options.allow_bookmarks.then_some(bookmarks),
-        end_of_life: Box::pin(tokio::time::sleep(life)),
-        shutdown: Box::pin(cx.server.scope.cancelled()),
-        retired: Box::pin(retired(cx.server.clone(), cx.row.clone())),
+        timer: Box::pin(tokio::time::sleep_until(timing.next())),
+        timing,
+        over: over(&cx.server, &cx.row),
+        converting: None,
         server: cx.server.clone(),
     })
 }
 
-async fn retired(server: Arc<ApiServer>, row: Arc<Resource>) {
-    server.registry.retired(&row).await;
+/// Ends when no watch of the row goes on: the server stops, or the kind is defined anew or no more.
+fn over(server: &Arc<ApiServer>, row: &Arc<Resource>) -> BoxFuture<'static, ()> {
+    let stopped = server.scope.cancelled();
+    if row.custom.is_none() {
+        return Box::pin(stopped);
+    }
+    let (server, row) = (server.clone(), row.clone());
+    Box::pin(async move {
+        tokio::select! {
+            () = stopped => {}
+            () = server.registry.retired(&row) => {}
+        }
+    })
 }
 
+/// What the store's watch answers.
+type Next = Option<Result<Event, store::Error>>;
+
 /// An event as the row serves its objects.
-async fn present(
-    server: &ApiServer,
-    row: &Resource,
-    event: Option<Result<Event, store::Error>>,
-) -> Option<Result<Event, store::Error>> {
-    let event = match event {
-        Some(Ok(event)) => event,
-        other => return other,
-    };
-    match custom::convert::event(server, row, event).await {
+async fn present(server: Arc<ApiServer>, row: Arc<Resource>, event: Event) -> Next {
+    match custom::convert::event(&server, &row, event).await {
         Ok(event) => Some(Ok(event)),
         Err(error) => {
             // Who watches lists again and is told why that fails.
@@ -161,7 +172,21 @@ async fn present(
     }
 }
 
-/// One watcher's events.
+/// When a watch does what nobody's write asks of it.
+struct Timing {
+    /// None where the watcher wants none.
+    next_bookmark: Option<Instant>,
+    end_of_life: Instant,
+}
+
+impl Timing {
+    fn next(&self) -> Instant {
+        self.next_bookmark.map_or(self.end_of_life, |bookmark| bookmark.min(self.end_of_life))
+    }
+}
+
+/// One watcher's events: the body of the answer. There are thousands of these, and most are idle: what one of them
+/// needs now and then lies on the heap when it needs it.
 struct Stream {
     source: Option<Box<dyn store::Watch>>,
     selection: Selection,
@@ -169,72 +194,72 @@ struct Stream {
     ready: VecDeque<Bytes>,
     sent: Counter,
     ended: bool,
-    bookmarks: Option<Interval>,
-    end_of_life: Pin<Box<Sleep>>,
-    shutdown: Pin<Box<WaitForCancellationFutureOwned>>,
-    /// The kind is defined anew, or no more.
-    retired: Pin<Box<dyn Future<Output = ()> + Send>>,
+    timing: Timing,
+    timer: Pin<Box<Sleep>>,
+    over: BoxFuture<'static, ()>,
+    /// An event on its way through a conversion.
+    converting: Option<BoxFuture<'static, Next>>,
     server: Arc<ApiServer>,
 }
 
-/// What a watcher wakes up for.
-enum Wake {
-    Event(Option<Result<Event, store::Error>>),
-    BookmarkDue,
-    EndOfLife,
+impl http_body::Body for Stream {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    /// The next piece of the answer, one or more whole events.
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        loop {
+            self.take_what_is_there(cx);
+            if let Some(chunk) = self.drain() {
+                return Poll::Ready(Some(Ok(Frame::data(chunk))));
+            }
+            if self.ended || self.over.as_mut().poll(cx).is_ready() {
+                return Poll::Ready(None);
+            }
+            ready!(self.timer.as_mut().poll(cx));
+            self.time_has_come();
+        }
+    }
 }
 
 impl Stream {
-    /// The next piece of the answer, one or more whole events; `None` at the end.
-    async fn next_chunk(&mut self) -> Option<Bytes> {
-        while self.ready.is_empty() && !self.ended {
-            match self.wake().await {
-                Wake::Event(event) => {
-                    let (server, row) = (self.server.clone(), self.encoder.row.clone());
-                    let event = present(&server, &row, event).await;
-                    self.take(event);
-                }
-                Wake::BookmarkDue => {
-                    if let Some(source) = &mut self.source {
-                        source.request_progress();
-                    }
-                }
-                Wake::EndOfLife => self.ended = true,
-            }
-        }
-        self.take_what_is_there();
-        self.drain()
-    }
-
-    async fn wake(&mut self) -> Wake {
-        let Some(source) = &mut self.source else { return Wake::EndOfLife };
-        let bookmark = async {
-            match &mut self.bookmarks {
-                Some(interval) => {
-                    interval.tick().await;
-                }
-                None => std::future::pending().await,
-            }
-        };
-        tokio::select! {
-            biased;
-            () = &mut self.shutdown => Wake::EndOfLife,
-            () = &mut self.end_of_life => Wake::EndOfLife,
-            event = source.next() => Wake::Event(event),
-            () = &mut self.retired => Wake::EndOfLife,
-            () = bookmark => Wake::BookmarkDue,
-        }
-    }
-
-    /// Takes further events without waiting for them.
-    fn take_what_is_there(&mut self) {
-        if self.encoder.row.custom.is_some() {
-            // Their objects may have to be converted first.
+    fn time_has_come(&mut self) {
+        let now = Instant::now();
+        if now >= self.timing.end_of_life {
+            self.ended = true;
             return;
         }
-        while !self.ended && self.ready.iter().map(Bytes::len).sum::<usize>() < CHUNK_BYTES {
-            let Some(event) = self.source.as_mut().and_then(|source| source.next().now_or_never()) else { return };
-            self.take(event);
+        if let Some(source) = &mut self.source {
+            source.request_progress();
+        }
+        self.timing.next_bookmark = Some(now + BOOKMARK_EVERY);
+        let next = self.timing.next();
+        self.timer.as_mut().reset(next);
+    }
+
+    /// Takes events without waiting for them, as many as are sent together.
+    fn take_what_is_there(&mut self, cx: &mut Context<'_>) {
+        let mut bytes: usize = self.ready.iter().map(Bytes::len).sum();
+        while !self.ended && bytes < CHUNK_BYTES {
+            let Poll::Ready(event) = self.poll_event(cx) else { return };
+            bytes += self.take(event);
+        }
+    }
+
+    /// The store's next event, as the row serves its objects.
+    fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<Next> {
+        if let Some(converting) = &mut self.converting {
+            let event = ready!(converting.as_mut().poll(cx));
+            self.converting = None;
+            return Poll::Ready(event);
+        }
+        let Some(source) = &mut self.source else { return Poll::Ready(None) };
+        match ready!(source.poll_next(cx)) {
+            Some(Ok(event)) if self.encoder.row.custom.is_some() => {
+                self.converting = Some(Box::pin(present(self.server.clone(), self.encoder.row.clone(), event)));
+                self.poll_event(cx)
+            }
+            event => Poll::Ready(event),
         }
     }
 
@@ -242,32 +267,41 @@ impl Stream {
         if self.ready.len() <= 1 {
             return self.ready.pop_front();
         }
-        let mut out = BytesMut::with_capacity(CHUNK_BYTES);
+        let size = self.ready.iter().map(Bytes::len).sum::<usize>().min(2 * CHUNK_BYTES);
+        let mut out = BytesMut::with_capacity(size);
         while out.len() < CHUNK_BYTES
             && let Some(event) = self.ready.pop_front()
         {
             out.put_slice(&event);
         }
+        if self.ready.is_empty() {
+            self.ready = VecDeque::new();
+        }
         Some(out.freeze())
     }
 
-    fn take(&mut self, event: Option<Result<Event, store::Error>>) {
+    /// Puts what is sent of an event in line; answers its size.
+    fn take(&mut self, event: Next) -> usize {
         let sent = match event {
             Some(Ok(event)) => self.change(event),
             Some(Err(error)) => Err(status::of_store(&error)),
             None => {
                 self.ended = true;
-                return;
+                return 0;
             }
         };
         match sent {
-            Ok(bytes) => {
-                self.sent.inc_by(u64::from(bytes.is_some()));
-                self.ready.extend(bytes);
+            Ok(Some(bytes)) => {
+                self.sent.inc();
+                let size = bytes.len();
+                self.ready.push_back(bytes);
+                size
             }
+            Ok(None) => 0,
             Err(error) => {
                 self.ready.push_back(self.encoder.error(&error));
                 self.ended = true;
+                0
             }
         }
     }
@@ -276,33 +310,31 @@ impl Stream {
     fn change(&mut self, event: Event) -> Result<Option<Bytes>, StatusError> {
         match event {
             Event::Put { entry, previous } => {
-                let was = previous.filter(|previous| self.selection.matches(previous));
-                match (was, self.selection.matches(&entry)) {
+                let was = previous.filter(|previous| self.selection.takes(previous));
+                match (was, self.selection.takes(&entry)) {
                     (None, false) => Ok(None),
-                    (None, true) => self.encoder.event("ADDED", &entry.finished.value).map(Some),
-                    (Some(_), true) => self.encoder.event("MODIFIED", &entry.finished.value).map(Some),
+                    (None, true) => self.encoder.event("ADDED", &entry).map(Some),
+                    (Some(_), true) => self.encoder.event("MODIFIED", &entry).map(Some),
                     (Some(previous), false) => {
                         let last = restamp(&previous.finished.value, entry.modified);
-                        self.encoder.event("DELETED", &last).map(Some)
+                        self.encoder.object("DELETED", &last).map(Some)
                     }
                 }
             }
-            Event::Delete { entry, previous } => self.deleted(&entry, &previous),
-            Event::Progress(revision) if self.bookmarks.is_some() => self.encoder.bookmark(revision, false).map(Some),
-            Event::Progress(_) => Ok(None),
+            Event::Delete { entry, previous } if self.selection.takes(&previous) => {
+                self.encoder.event("DELETED", &entry).map(Some)
+            }
+            Event::Progress(revision) if self.timing.next_bookmark.is_some() => {
+                self.encoder.bookmark(revision, false).map(Some)
+            }
+            Event::Delete { .. } | Event::Progress(_) => Ok(None),
         }
-    }
-
-    fn deleted(&mut self, entry: &Entry, previous: &Entry) -> Result<Option<Bytes>, StatusError> {
-        if !self.selection.matches(previous) {
-            return Ok(None);
-        }
-        self.encoder.event("DELETED", &entry.finished.value).map(Some)
     }
 }
 
 /// Writes events in the form the watcher accepts.
 struct Encoder {
+    server: Arc<ApiServer>,
     row: Arc<Resource>,
     format: Format,
     shape: Shape,
@@ -311,7 +343,17 @@ struct Encoder {
 }
 
 impl Encoder {
-    fn event(&mut self, kind: &str, stored: &Bytes) -> Result<Bytes, StatusError> {
+    /// An event about a stored entry.
+    fn event(&mut self, kind: &'static str, entry: &Entry) -> Result<Bytes, StatusError> {
+        if self.shape != Shape::Whole {
+            return self.object(kind, &entry.finished.value);
+        }
+        let server = self.server.clone();
+        let source = Source { row: &self.row.clone(), kind, format: self.format, entry };
+        server.frames.get(&source, || self.object(kind, &entry.finished.value))
+    }
+
+    fn object(&mut self, kind: &str, stored: &Bytes) -> Result<Bytes, StatusError> {
         match self.shape {
             Shape::Whole => self.frame(kind, &convert::served(&self.row, stored)?),
             Shape::Metadata(version) => {

@@ -1,5 +1,7 @@
 //! eviction: a delete that respects disruption budgets (upstream: pkg/registry/core/pod/storage/eviction.go).
 
+use std::sync::Arc;
+
 use apimachinery::labels::Selector;
 use apimachinery::{GroupVersionKind, Object, StatusError};
 use async_trait::async_trait;
@@ -106,10 +108,9 @@ async fn budget_of(cx: &Cx, pod: &Object) -> Result<Option<Object>, StatusError>
 
 async fn take_from_budget(cx: &Cx, budget: &Object, pod: &Object, dry_run: bool) -> Result<(), StatusError> {
     let row = cx.registry().row("policy", "v1", "poddisruptionbudgets")?;
-    let mut budget_cx = cx.about(&row, "update", budget.namespace(), budget.name());
-    budget_cx.info.subresource = "status".into();
+    let mut budget_cx = cx.about(&row, "update", budget.namespace(), budget.name()).at_subresource("status");
     // The budget changes in the name of the server: who may evict need not be allowed to write budgets.
-    budget_cx.user = crate::server::own_identity();
+    budget_cx.user = Arc::new(crate::server::own_identity());
     let now = cx.timestamp();
     let transform = |old: &Object| disrupt(old, pod.name(), &now);
     if dry_run {

@@ -18,7 +18,7 @@ struct Plain;
 
 impl Finish for Plain {
     fn finish(&self, _key: &str, written: &Bytes, _revision: Revision) -> Finished {
-        Finished { value: written.clone(), attributes: Box::default() }
+        Finished { value: written.clone(), attributes: store::Pairs::default() }
     }
 }
 

@@ -15,6 +15,10 @@ fn looking_at_things() {
     cluster.kubectl(&["get", "pods", "-l", "app=hello-server", "--show-labels"]).says("pod-template-hash=");
     cluster.kubectl(&["get", "pods", "-l", "app=other"]).ok();
     cluster.kubectl(&["get", "nodes", "-o", "wide"]).says("v1.37");
+    let mut watched = cluster.start_kubectl(&["get", "configmaps", "--watch"]);
+    watched.line_with("hello-server-config");
+    cluster.kubectl(&["create", "configmap", "seen", "--from-literal=a=b"]).ok();
+    watched.line_with("seen");
     cluster.kubectl(&["get", "service,endpointslice,pdb,configmap,replicaset,events"]).says("30599");
     for kind in [
         "node",
@@ -65,6 +69,7 @@ fn changing_things() {
     assert_eq!(diff.code, 1, "{diff}");
     assert!(diff.stdout.contains("-  replicas: 3"), "{diff}");
     cluster.kubectl(&["apply", "-f", &changed, "--dry-run=server"]).says("configured (server dry run)");
+    cluster.kubectl(&["apply", "-f", &changed, "--dry-run=client"]).says("configured (dry run)");
     assert_eq!(cluster.value("deployment/hello-server", "{.spec.replicas}"), "3");
     cluster.kubectl(&["apply", "-f", &changed]).says("deployment.apps/hello-server configured");
     cluster.kubectl(&["apply", "-f", &changed]).says("deployment.apps/hello-server unchanged");

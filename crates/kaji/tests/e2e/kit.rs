@@ -37,6 +37,20 @@ pub fn cluster_with_hello(test: &str) -> Cluster {
     cluster
 }
 
+/// The example's program under another version's name.
+pub fn hello(reference: &str) -> ImageSource {
+    let program = include_bytes!(concat!(env!("OUT_DIR"), "/hello-server"));
+    ImageSource {
+        references: vec![reference.into()],
+        defaults: ImageDefaults {
+            entrypoint: vec!["/hello-server".into()],
+            user: "65532:65532".into(),
+            ..ImageDefaults::default()
+        },
+        layers: vec![vec![File::new("hello-server", 0o755, program)]],
+    }
+}
+
 /// An image of Debian's static busybox with a link for each of its programs the tests use.
 pub fn busybox(references: &[&str]) -> ImageSource {
     let program = std::fs::read("/bin/busybox").expect("apt-get install busybox-static");

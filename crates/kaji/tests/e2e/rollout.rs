@@ -53,10 +53,15 @@ fn ask(address: SocketAddr) -> std::io::Result<()> {
 
 #[test]
 fn a_rolling_update_loses_no_request() {
+    let second = "kaji.local/hello-server:2.0";
     let cluster = kit::cluster_with_hello("roll");
+    let archive = kit::save(&cluster, "hello.tar", vec![kit::hello(second)]);
+    kit::load(&cluster, &archive).ok();
     let (answered, errors) = keep_asking(&cluster, || {
-        cluster.kubectl(&["set", "env", "deployment/hello-server", "VERSION=2.0"]).ok();
+        let image = format!("hello-server={second}");
+        cluster.kubectl(&["set", "image", "deployment/hello-server", &image]).says("image updated");
         cluster.rolled_out("deployment/hello-server");
+        cluster.kubectl(&["get", "replicasets", "-o", "wide"]).says(second);
         cluster.kubectl(&["rollout", "restart", "deployment/hello-server"]).ok();
         cluster.rolled_out("deployment/hello-server");
     });
