@@ -24,7 +24,7 @@ pub trait Custom: Send + Sync {
     /// unknown go, defaults that came later are set.
     fn restore(&self, object: &mut Object);
 
-    /// Brings an object that was converted to this version into form.
+    /// Brings an object that was converted into the form of the version it has now, which may be the stored one.
     fn converted(&self, object: &mut Object) -> Result<(), field::Error>;
 
     /// How its versions become one another.

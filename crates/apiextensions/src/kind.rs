@@ -172,6 +172,14 @@ fn deprecation(spec: &Spec, version: &Version) -> Vec<String> {
 }
 
 impl Family {
+    /// Brings an object into the form of a version.
+    fn admit(&self, index: usize, object: &mut Object) -> Result<Vec<Problem>, Error> {
+        let compiled = self.compiled(index);
+        let mut problems = metadata::coerce(compiled.embedding(), object, Malformed::Refuse)?;
+        problems.extend(compiled.prune(&self.members[index].gvk, object));
+        Ok(problems)
+    }
+
     fn compiled(&self, index: usize) -> &Compiled {
         let member = &self.members[index];
         member.compiled.get_or_init(|| {
@@ -251,10 +259,7 @@ impl Custom for Kind {
     }
 
     fn admit(&self, object: &mut Object) -> Result<Vec<Problem>, Error> {
-        let compiled = self.compiled();
-        let mut problems = metadata::coerce(compiled.embedding(), object, Malformed::Refuse)?;
-        problems.extend(compiled.prune(&self.member().gvk, object));
-        Ok(problems)
+        self.family.admit(self.index, object)
     }
 
     fn restore(&self, object: &mut Object) {
@@ -270,7 +275,10 @@ impl Custom for Kind {
     }
 
     fn converted(&self, object: &mut Object) -> Result<(), Error> {
-        self.admit(object).map(drop)
+        // On its way to the store it is of another version than its row.
+        let version = object.api_version().to_owned();
+        let index = self.family.members.iter().position(|member| member.gvk.api_version() == version);
+        self.family.admit(index.unwrap_or(self.index), object).map(drop)
     }
 
     fn conversion(&self) -> &Conversion {

@@ -160,6 +160,8 @@ impl Cluster {
         informer.on_event(move |_| tell.notify_one());
         let lister = informer.lister();
         let found = async {
+            // What nobody has heard of yet is not gone.
+            informer.synced().await;
             loop {
                 if let Some(found) = look(&lister) {
                     return found;

@@ -140,6 +140,8 @@ async fn attaching_is_denied() {
     let pod =
         json!({"metadata": {"name": "to-be-attached-pod"}, "spec": {"containers": [{"name": "c", "image": "i"}]}});
     create(&cluster, PODS, pod).await;
+    let binding = json!({"metadata": {"name": "to-be-attached-pod"}, "target": {"kind": "Node", "name": "n"}});
+    create(&cluster, &format!("{PODS}/to-be-attached-pod/binding"), binding).await;
     for method in ["GET", "POST"] {
         let path = format!("{PODS}/to-be-attached-pod/attach?container=c&stdin=true&stdout=true");
         let refused = cluster.call(method, &path, Value::Null).await;
