@@ -5,6 +5,8 @@
 //! the reflector's task, so nothing is buffered. `managedFields` are not kept: nobody who reads a cache needs them, and
 //! they are half of a small object; an update without them leaves them as they are.
 
+mod undecoded;
+
 use std::any::{Any, TypeId};
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt::Debug;
@@ -12,6 +14,8 @@ use std::sync::Arc;
 
 use component_base::Scope;
 use futures::StreamExt;
+use futures::stream::BoxStream;
+use kube::core::ApiResource;
 use kube::runtime::WatchStreamExt;
 use kube::runtime::watcher::{self, watcher};
 use kube::{Api, Client, Resource};
@@ -19,6 +23,7 @@ use parking_lot::{Mutex, RwLock};
 use serde::de::DeserializeOwned;
 use tokio::sync::watch;
 
+use self::undecoded::Undecoded;
 use crate::ObjectKey;
 
 /// What a kind must be to be cached.
@@ -205,20 +210,37 @@ impl<K: Cacheable> Informer<K> {
         self.shared.synced.send_replace(true);
     }
 
-    async fn reflect(self, api: Api<K>, config: watcher::Config) {
-        let mut stream = Box::pin(watcher(api, config).default_backoff());
+    async fn reflect(self, mut events: Events) {
         let mut listed = Vec::new();
-        while let Some(event) = stream.next().await {
+        while let Some(event) = events.next().await {
             match event {
                 Ok(watcher::Event::Init) => listed.clear(),
-                Ok(watcher::Event::InitApply(object)) => listed.push(object),
+                Ok(watcher::Event::InitApply(object)) => listed.extend(object.decode_or_tell()),
                 Ok(watcher::Event::InitDone) => self.replace(std::mem::take(&mut listed)),
-                Ok(watcher::Event::Apply(object)) => self.apply(object),
-                Ok(watcher::Event::Delete(object)) => self.delete(&ObjectKey::of(&object), Some(Arc::new(object))),
+                Ok(watcher::Event::Apply(object)) => {
+                    if let Some(object) = object.decode_or_tell() {
+                        self.apply(object);
+                    }
+                }
+                Ok(watcher::Event::Delete(object)) => {
+                    self.delete(&ObjectKey::of(&object), object.decode_or_tell().map(Arc::new));
+                }
                 Err(err) => tracing::warn!(kind = %K::kind(&()), error = %err, "the watch broke; trying again"),
             }
         }
     }
+}
+
+/// What a watch tells, over its breaks.
+type Events = BoxStream<'static, watcher::Result<watcher::Event<Undecoded>>>;
+
+/// Lists and watches a kind, again and again with pauses that grow.
+fn events(client: Client, resource: &ApiResource, field_selector: &str) -> Events {
+    let mut config = watcher::Config::default();
+    if !field_selector.is_empty() {
+        config = config.fields(field_selector);
+    }
+    watcher(Api::<Undecoded>::all_with(client, resource), config).default_backoff().boxed()
 }
 
 /// Reads an informer's cache. Objects are shared: clone before a change.
@@ -297,11 +319,8 @@ impl Informers {
         }
         let informer = Informer::<K>::new();
         made.insert(slot, Box::new(informer.clone()));
-        let mut config = watcher::Config::default();
-        if !field_selector.is_empty() {
-            config = config.fields(field_selector);
-        }
-        self.scope.spawn("reflector", informer.clone().reflect(Api::all(self.client.clone()), config));
+        let events = events(self.client.clone(), &ApiResource::erase::<K>(&()), field_selector);
+        self.scope.spawn("reflector", informer.clone().reflect(events));
         informer
     }
 }
