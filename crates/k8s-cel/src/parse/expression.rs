@@ -178,9 +178,11 @@ impl<'s> Parser<'s> {
                 let name = self.name()?;
                 let is_call = !optional && self.is("(");
                 expr = if is_call {
+                    // Where upstream says a call stands.
+                    let open = self.current.start;
                     self.advance()?;
                     let args = self.arguments()?;
-                    macros::expand(&mut self.build, at, &name, Some(expr), args)?
+                    macros::expand(&mut self.build, open, &name, Some(expr), args)?
                 } else if optional {
                     let field = self.build.literal(at, Literal::String(name))?;
                     self.build.call(at, "_?._", vec![expr, field])?
@@ -272,9 +274,10 @@ impl<'s> Parser<'s> {
             return Err(Fault::new(at, format!("reserved identifier: {name}")));
         }
         self.advance()?;
+        let open = self.current.start;
         if self.take("(")? {
             let args = self.arguments()?;
-            return macros::expand(&mut self.build, at, name, None, args);
+            return macros::expand(&mut self.build, open, name, None, args);
         }
         self.build.ident(at, name)
     }

@@ -144,7 +144,7 @@ fn validation(errors: &mut Errors, rule: &Value, path: &Path) {
         errors.push(Error::invalid(&at, message, "message must not contain line breaks"));
     }
     if rule.has("reason") {
-        let reasons = ["Forbidden", "Invalid", "RequestEntityTooLarge", "Unauthorized"];
+        let reasons = ["Forbidden", "Invalid", "RequestEntityTooLarge"];
         if !reasons.contains(&rule.text("reason")) {
             errors.push(Error::not_supported(&path.child("reason"), rule.text("reason"), &reasons));
         }
