@@ -258,7 +258,7 @@ mod tests {
                 spec.rules[1].subjects[1].kind: Unsupported value: "Nobody": supported values: "Group", "ServiceAccount", "User"
                 spec.rules[1].resourceRules[0].verbs: Invalid value: ["*","get"]: if '*' is present, must not specify other verbs
                 spec.rules[1].resourceRules[0].namespaces: Required value: resource rules that are not cluster scoped must supply at least one namespace
-                spec.rules[1].nonResourceRules[0].verbs: Unsupported value: ["fly"]: supported values: "connect", "create", "delete", "deletecollection", "get", "head", "list", "options", "patch", "post", "proxy", "put", "update", "watch"
+                spec.rules[1].nonResourceRules[0].verbs: Unsupported value: ["fly"]: supported values: "create", "delete", "deletecollection", "get", "list", "patch", "proxy", "update", "watch"
                 spec.rules[1].nonResourceRules[0].nonResourceURLs[0]: Invalid value: "healthz": must start with slash
                 spec.rules[1].nonResourceRules[0].nonResourceURLs[1]: Invalid value: "/a*b": wildcard can only do suffix matching
             "#]],
@@ -295,7 +295,7 @@ mod tests {
             &PriorityLevel,
             json!({"type": "Exempt", "exempt": {"lendablePercent": 101}}),
             &expect![[r#"
-                spec.type: Invalid value: "Exempt": type must be 'Exempt' if and only if name is 'exempt'
+                spec.type: Invalid value: "Exempt": must be 'Exempt' if and only if `name` is 'exempt'
                 spec.exempt.lendablePercent: Invalid value: 101: must be between 0 and 100, inclusive
             "#]],
         );

@@ -364,14 +364,22 @@ mod tests {
             limits(json!({"type": "Pod", "default": {"cpu": "1"}})),
             expect!["spec.limits[0].default: Forbidden: may not be specified when `type` is 'Pod'"],
         );
-        check(range, limits(json!({"type": "Odd", "min": {"x": "1"}})), expect![[""]]);
+        check(
+            range,
+            limits(json!({"type": "Odd", "min": {"x": "1"}})),
+            expect![
+                "spec.limits[0].type: Invalid value: \"Odd\": must be a standard limit type or fully qualified\nspec.limits[0].min[x]: Invalid value: \"x\": must be a standard resource type or fully qualified"
+            ],
+        );
         check(
             range,
             limits(json!({
                 "type": "Container", "min": {"x": "1", "cpu": "2"}, "default": {"cpu": "1", "hugepages-2Mi": "4Mi"},
                 "defaultRequest": {"hugepages-2Mi": "2Mi"},
             })),
-            expect![[""]],
+            expect![
+                "spec.limits[0].min[x]: Invalid value: \"x\": must be a standard resource type or fully qualified\nspec.limits[0].min[x]: Invalid value: \"x\": must be a standard resource for containers\nspec.limits[0].default[cpu]: Invalid value: \"2\": min value 2 is greater than default value 1\nspec.limits[0].defaultRequest[hugepages-2Mi]: Invalid value: \"2Mi\": default value 4Mi must equal to defaultRequest value 2Mi in hugepages-2Mi"
+            ],
         );
         check(
             range,

@@ -62,9 +62,6 @@ fn checked(
             let at = path.child(part).key(name);
             name_of(errors, name, &at);
             quantity_of(errors, name, value, &at);
-            if part == "requests" {
-                within_limit(errors, name, value, limits.get(name), path);
-            }
             if is_huge_page(name) && !in_pages(name, value) {
                 let detail = format!("{} is not positive integer multiple of {name}", text(value));
                 errors.push(Error::invalid(&at, text(value), detail));
@@ -74,6 +71,9 @@ fn checked(
     let has = |test: fn(&str) -> bool| limits.keys().chain(requests.keys()).any(|name| test(name));
     if has(is_huge_page) && !has(|name| matches!(name, "cpu" | "memory")) {
         errors.push(Error::forbidden(path, "HugePages require cpu or memory"));
+    }
+    for (name, request) in requests {
+        within_limit(errors, name, request, limits.get(name), path);
     }
 }
 
@@ -186,7 +186,6 @@ fn text(value: &Value) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use expect_test::expect;
     use serde_json::json;
 
     #[test]
@@ -197,6 +196,16 @@ mod tests {
         });
         let mut errors = Errors::new();
         requirements(&mut errors, resources.as_object().expect("an object"), &Path::new("resources"));
-        expect![[""]].assert_eq(&errors.iter().map(|error| format!("{error}\n")).collect::<String>());
+        let mut fields: Vec<String> = errors.iter().map(|error| error.field.to_string()).collect();
+        fields.sort_unstable();
+        let expected = [
+            "resources.limits",
+            "resources.limits[a.example/gpu]",
+            "resources.limits[hugepages-2Mi]",
+            "resources.limits[requests.a.example/b]",
+            "resources.requests",
+            "resources.requests",
+        ];
+        assert_eq!(fields, expected);
     }
 }
