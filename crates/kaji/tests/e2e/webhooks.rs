@@ -35,12 +35,9 @@ fn a_webhook_is_reached_through_its_service() {
         format!("{{apiVersion: v1, kind: ConfigMap, metadata: {{name: {name}, labels: {{bad: '{label}'}}}}}}")
     };
     // The Service's rules are written when the proxy has heard of it: until then there is nobody to ask.
-    cluster
-        .shell(&format!(
-            "for _ in $(seq 300); do echo '{}' | kubectl apply -f - 2>/dev/null && exit 0; done; exit 1",
-            config_map("good", "no")
-        ))
-        .ok();
+    let good = cluster.machine.file("good.yaml", &config_map("good", "no"));
+    let again = format!("for _ in $(seq 300); do kubectl apply -f {good} 2>/dev/null && exit 0; done; exit 1");
+    cluster.shell(&again).ok();
     cluster
         .kubectl_with_input(&["create", "-f", "-"], &config_map("bad", "yes"))
         .fails_with("admission webhook \"hook.example.com\" denied the request: bad things are not wanted");

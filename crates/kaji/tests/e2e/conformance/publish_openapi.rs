@@ -22,7 +22,8 @@ fn define(cluster: &Cluster, kind: &str, schema: &str) -> String {
 }
 
 fn object(kind: &str, name: &str, rest: &str) -> String {
-    format!("{{apiVersion: {GROUP}/v1, kind: {kind}, metadata: {{name: {name}}}, {rest}}}\n")
+    // In block style: an old kubectl takes what begins with a brace for JSON.
+    format!("apiVersion: {GROUP}/v1\nkind: {kind}\nmetadata: {{name: {name}}}\n{rest}\n")
 }
 
 /// Runs both kubectls, each with this on its standard input.

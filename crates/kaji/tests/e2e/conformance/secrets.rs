@@ -9,10 +9,10 @@ fn containers_read_secrets_from_their_environment() {
     let cluster = kit::cluster_with_busybox("secrets");
     cluster.apply("{apiVersion: v1, kind: Secret, metadata: {name: secret-test}, data: {data-1: dmFsdWUtMQ==, data-2: dmFsdWUtMg==}}");
     cluster.apply(&format!(
-        "apiVersion: v1\nkind: Pod\nmetadata: {{name: one-key}}\nspec:\n  restartPolicy: Never\n  containers:\n  - name: secret-env-test\n    image: {BUSYBOX}\n    command: [sh, -c, env]\n    env: [{{name: SECRET_DATA, valueFrom: {{secretKeyRef: {{name: secret-test, key: data-1}}}}}}]\n"
+        "apiVersion: v1\nkind: Pod\nmetadata: {{name: one-key}}\nspec:\n  restartPolicy: Never\n  containers:\n  - name: secret-env-test\n    image: {BUSYBOX}\n    command: [env]\n    env: [{{name: SECRET_DATA, valueFrom: {{secretKeyRef: {{name: secret-test, key: data-1}}}}}}]\n"
     ));
     cluster.apply(&format!(
-        "apiVersion: v1\nkind: Pod\nmetadata: {{name: all-keys}}\nspec:\n  restartPolicy: Never\n  containers:\n  - name: env-test\n    image: {BUSYBOX}\n    command: [sh, -c, env]\n    envFrom: [{{secretRef: {{name: secret-test}}}}, {{prefix: p-, secretRef: {{name: secret-test}}}}]\n"
+        "apiVersion: v1\nkind: Pod\nmetadata: {{name: all-keys}}\nspec:\n  restartPolicy: Never\n  containers:\n  - name: env-test\n    image: {BUSYBOX}\n    command: [env]\n    envFrom: [{{secretRef: {{name: secret-test}}}}, {{prefix: p-, secretRef: {{name: secret-test}}}}]\n"
     ));
     cluster.wait("jsonpath={.status.phase}=Succeeded", &["pod/one-key", "pod/all-keys"]);
     let said = cluster.kubectl(&["logs", "one-key"]).ok();
