@@ -85,8 +85,7 @@ impl Controller {
     }
 
     async fn write(&self, name: &str, generation: i64, warnings: &[Value]) -> Result<(), StatusError> {
-        let mut cx = Cx::internal(&self.server, &self.row, "update", "", name);
-        cx.info.subresource = "status".into();
+        let cx = Cx::internal(&self.server, &self.row, "update", "", name).at_subresource("status");
         let transform = |current: &Object| {
             let mut next = current.clone();
             if current.generation() == generation {
