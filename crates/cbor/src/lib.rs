@@ -28,7 +28,7 @@ pub const APPLY_MEDIA_TYPE: &str = "application/apply-patch+cbor";
 pub const SELF_DESCRIBED: [u8; 3] = [0xd9, 0xd9, 0xf7];
 
 /// The most levels of arrays, maps and tags, as many as JSON documents may have.
-pub const MAX_DEPTH: usize = 128;
+pub const MAX_DEPTH: usize = 127;
 
 /// Why bytes are no object, or JSON cannot be written. The words are those of upstream's library (fxamacker/cbor).
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

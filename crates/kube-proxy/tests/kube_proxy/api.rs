@@ -19,9 +19,9 @@ type Answer = UnsyncBoxBody<Bytes, io::Error>;
 pub struct Api {
     services: Arc<Vec<Service>>,
     slices: Arc<Vec<EndpointSlice>>,
-    modify: UnboundedSender<Value>,
+    modify: UnboundedSender<String>,
     /// What the watch of EndpointSlices will say; taken by the first.
-    modified: Arc<Mutex<Option<UnboundedReceiver<Value>>>>,
+    modified: Arc<Mutex<Option<UnboundedReceiver<String>>>>,
 }
 
 impl Api {
@@ -47,7 +47,9 @@ impl Api {
     /// An EndpointSlice is so from now on.
     pub fn modify(&self, mut slice: EndpointSlice) {
         slice.metadata.resource_version = Some("2".into());
-        let event = json!({"type": "MODIFIED", "object": slice});
+        // The type comes first, as API servers write it.
+        let slice = serde_json::to_string(&slice).expect("JSON");
+        let event = format!(r#"{{"type":"MODIFIED","object":{slice}}}"#);
         self.modify.unbounded_send(event).expect("somebody watches");
     }
 

@@ -124,8 +124,8 @@ fn parameters_lie_where_their_place_says() {
 
 #[test]
 fn the_whole_document_is_carried() {
-    let json: Value = serde_json::from_slice(&openapi::v2(&RESOURCES, &SCHEMAS)).expect("JSON");
-    let encoded = openapi::v2_protobuf(&RESOURCES, &SCHEMAS);
+    let json: Value = serde_json::from_slice(&openapi::v2(&RESOURCES, &SCHEMAS, &[])).expect("JSON");
+    let encoded = openapi::v2_protobuf(&RESOURCES, &SCHEMAS, &[]);
     assert_eq!(text(&encoded, &[1]), "2.0");
     assert_eq!(text(&encoded, &[2, 1]), "Kubernetes");
     let names = |number, pairs| -> Vec<&str> {

@@ -220,6 +220,8 @@ async fn pods_are_counted_by_whether_they_request_anything() {
 async fn a_quota_is_changed_and_removed() {
     let cluster = cluster().await;
     quota(&cluster, "test-quota", json!({"cpu": "1", "memory": "500Mi"}), Value::Null).await;
+    // From here on nobody else writes the quota.
+    used(&cluster, "test-quota", json!({})).await;
     let api = ResourceQuota::api(&cluster.client, HERE);
     let mut found = api.get("test-quota").await.expect("there");
     let hard = json!({"cpu": "2", "memory": "1Gi"});
