@@ -306,8 +306,9 @@ where
     let waiting = Opened::wait(&mut incoming, protocol, options);
     let opened = tokio::time::timeout(STREAM_CREATION, waiting).await.map_err(|_| Error::Streams)??;
     let (sender, sizes) = mpsc::channel(SIZES);
+    let (stdin, stdin_half) = opened.stdin.map(|stream| (stream.reader, stream.writer)).unzip();
     let streams = Streams {
-        stdin: opened.stdin.map(|stream| Box::new(stream.reader) as Input),
+        stdin: stdin.map(|reader| Box::new(reader) as Input),
         stdout: opened.stdout.map(|stream| Box::new(stream.writer) as Output),
         stderr: opened.stderr.map(|stream| Box::new(stream.writer) as Output),
         resize: opened.resize.as_ref().map(|_| sizes),
@@ -328,6 +329,9 @@ where
         writer.write_all(&message).await?;
         writer.shutdown().await?;
     }
+    // Clients take the end of our half of stdin for the end of the program, and stop sending
+    // (upstream: client-go remotecommand/v2.go copyStdin).
+    drop(stdin_half);
     Ok(())
 }
 

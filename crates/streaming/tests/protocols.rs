@@ -160,11 +160,13 @@ struct Client<IO> {
     packer: Packer,
     unpacker: Unpacker,
     next: u32,
+    /// The streams whose other half has ended.
+    ended: Vec<u32>,
 }
 
 impl<IO: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin> Client<IO> {
     fn new(io: IO) -> Self {
-        Self { io, packer: Packer::new().expect("a packer"), unpacker: Unpacker::default(), next: 1 }
+        Self { io, packer: Packer::new().expect("a packer"), unpacker: Unpacker::default(), next: 1, ended: Vec::new() }
     }
 
     async fn open(&mut self, headers: &[(&str, &str)]) -> u32 {
@@ -191,6 +193,7 @@ impl<IO: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin> Client<IO> {
                 Some(Head::Data { stream, fin, length }) => {
                     let mut content = vec![0; length as usize];
                     self.io.read_exact(&mut content).await.expect("content");
+                    self.ended.extend(fin.then_some(stream));
                     if let Some(at) = streams.iter().position(|known| *known == stream) {
                         texts[at].extend_from_slice(&content);
                         open -= usize::from(fin);
@@ -224,6 +227,7 @@ async fn a_session_over_spdy() {
     client.send(stdin, b"spdy", true).await;
     let texts = client.collect(&[error, stdout]).await;
     assert_eq!(texts[1], "1x2 OVER SPDY");
+    assert!(!client.ended.contains(&stdin), "a client that sees it end before the program does sends nothing more");
     assert!(texts[0].contains("NonZeroExitCode"), "{}", texts[0]);
     assert!(scope.shutdown(DEADLINE).await);
 }

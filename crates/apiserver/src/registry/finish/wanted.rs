@@ -62,7 +62,7 @@ impl Wanted {
         let value = |field: &'a Field| {
             let mut texts = field.places.iter().filter_map(|place| scan::text(found[*place]?));
             let value = texts.find(|text| !text.is_empty()).unwrap_or(Cow::Borrowed(field.default));
-            (!value.is_empty()).then(|| (Cow::Borrowed(field.attribute.as_str()), value))
+            (!value.is_empty()).then_some((Cow::Borrowed(field.attribute.as_str()), value))
         };
         self.fields.iter().filter_map(value).collect()
     }
