@@ -215,7 +215,7 @@ fn plan_again(
     let left = old.metadata().and_then(|metadata| metadata.get("deletionGracePeriodSeconds")).and_then(Value::as_i64);
     let shorter = left.and_then(|left| options.grace_s.filter(|asked| *asked < left));
     match (left, shorter) {
-        (None, _) | (_, Some(0)) if !has_finalizers => Plan::Remove,
+        (None | Some(0), _) | (_, Some(0)) if !has_finalizers => Plan::Remove,
         (Some(left), Some(asked)) => {
             let began = old.meta_str("deletionTimestamp").parse::<Timestamp>().unwrap_or(now);
             let began = began.checked_sub(Duration::from_secs(left.unsigned_abs())).unwrap_or(now);
@@ -353,5 +353,13 @@ mod tests {
             planned("ConfigMap", plain, foreground),
             r#"{"deletionGracePeriodSeconds":0,"deletionTimestamp":"2026-01-01T00:00:00Z","finalizers":["foregroundDeletion"],"name":"a"}"#
         );
+        let held = json!({"metadata": {
+            "name": "a", "deletionTimestamp": "2026-01-01T00:00:00Z", "deletionGracePeriodSeconds": 0,
+            "finalizers": ["foregroundDeletion"],
+        }});
+        assert_eq!(planned("ConfigMap", held.clone(), DeleteOptions::default()), "Unchanged");
+        // Nobody comes after the last finalizer to remove it.
+        let background = DeleteOptions { propagation: Some(Propagation::Background), ..DeleteOptions::default() };
+        assert_eq!(planned("ConfigMap", held, background), "Remove");
     }
 }
