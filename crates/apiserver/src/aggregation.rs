@@ -15,6 +15,7 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use serde_json::Value;
+use store::Revision;
 
 use crate::connections::Connections;
 use crate::registry::Rows;
@@ -37,6 +38,8 @@ const GROUP: &str = "apiregistration.k8s.io";
 pub(crate) struct Remote {
     /// The APIService.
     pub(crate) name: String,
+    /// The revision of it that was looked at.
+    revision: Revision,
     pub(crate) group: String,
     pub(crate) version: String,
     pub(crate) group_priority: i64,

@@ -17,7 +17,7 @@ use component_base::Backoff;
 use futures::FutureExt;
 use futures::future::{BoxFuture, join_all, select_all, try_join_all};
 use serde_json::{Value, json};
-use store::{Event, RangeRequest, Watch};
+use store::{Event, RangeRequest, Revision, Watch};
 use tokio::time::Instant;
 
 use super::availability::{Condition, obstacle};
@@ -201,7 +201,7 @@ impl Controller {
         let event = event.map_err(|error| status::of_store(&error))?;
         let (Event::Put { entry, .. } | Event::Delete { entry, .. }) = &event else { return Ok(true) };
         if let Some(name) = entry.key.strip_prefix(SERVICES) {
-            if !says_the_same(&event)? {
+            if !self.has_seen(name, entry.modified) && !says_the_same(&event)? {
                 due.names.insert(name.to_owned());
             }
             // One of ours that somebody deletes comes back.
@@ -220,6 +220,12 @@ impl Controller {
             due.registration = true;
         }
         Ok(true)
+    }
+
+    /// Whether another server was looked at as this revision of its APIService says, or a later one.
+    fn has_seen(&self, name: &str, revision: Revision) -> bool {
+        let table = self.server.aggregator.table();
+        table.remotes.iter().any(|remote| remote.name == name && remote.revision >= revision)
     }
 
     /// Does what is due. Servers that nothing was heard of stay as they were found last.
@@ -350,6 +356,7 @@ impl Controller {
         let kept = before.map(|remote| remote.connections.clone());
         Remote {
             name,
+            revision: text(&service["metadata"]["resourceVersion"]).parse().unwrap_or_default(),
             group: text(&spec["group"]),
             version: text(&spec["version"]),
             group_priority: spec["groupPriorityMinimum"].as_i64().unwrap_or_default(),
