@@ -75,6 +75,17 @@ fn orphans_of(namespace: &str) -> String {
     format!("orphans/{namespace}")
 }
 
+/// Why a claim did not complete.
+#[derive(Debug, thiserror::Error)]
+pub enum ClaimError {
+    /// What it owned it lets go, and the cache does not know it yet: it must replace none of them.
+    #[error("the owner has just been deleted")]
+    Leaving,
+    /// The API refused.
+    #[error(transparent)]
+    Api(#[from] kube::Error),
+}
+
 /// What of `objects` is controlled by `owner` once those that its selector means are adopted and those that it means no
 /// more are released; only what `may_be_its` says is adopted (upstream: `ClaimPods`, `ClaimReplicaSets`).
 pub async fn claim_all<K, O>(
@@ -83,7 +94,7 @@ pub async fn claim_all<K, O>(
     selector: &LabelSelector,
     objects: &Lister<K>,
     may_be_its: impl Fn(&K) -> bool,
-) -> Result<Vec<Arc<K>>, kube::Error>
+) -> Result<Vec<Arc<K>>, ClaimError>
 where
     K: Cacheable + Resource<DynamicType = (), Scope = NamespaceResourceScope>,
     O: Cacheable + Resource<DynamicType = (), Scope = NamespaceResourceScope>,
@@ -93,7 +104,7 @@ where
     candidates
         .extend(objects.by_index(BY_CONTROLLER, &orphans_of(owner.meta().namespace.as_deref().unwrap_or_default())));
     let mut owned = Vec::new();
-    let mut may_adopt = None;
+    let mut is_there = false;
     for object in candidates {
         let its_labels = object.meta().labels.as_ref().unwrap_or(&empty);
         let matches = !labels::is_empty(selector) && labels::matches(selector, its_labels);
@@ -101,14 +112,12 @@ where
             Claim::Keep => owned.push(object),
             Claim::Release => ignore_gone(release(client, owner, &*object).await)?,
             Claim::Adopt if may_be_its(&object) => {
-                let allowed = match may_adopt {
-                    Some(allowed) => allowed,
-                    None => *may_adopt.insert(is_still_there(client, owner).await?),
-                };
-                if allowed {
-                    ignore_gone(adopt(client, owner, &*object).await)?;
-                    owned.push(object);
+                is_there = is_there || is_still_there(client, owner).await?;
+                if !is_there {
+                    return Err(ClaimError::Leaving);
                 }
+                ignore_gone(adopt(client, owner, &*object).await)?;
+                owned.push(object);
             }
             Claim::Adopt | Claim::Ignore => {}
         }
@@ -116,7 +125,8 @@ where
     Ok(owned)
 }
 
-/// Asks the API, not the cache: one that is being deleted must not adopt.
+/// Asks the API, not the cache: one that is being deleted must not adopt (upstream:
+/// pkg/controller/controller_ref_manager.go `RecheckDeletionTimestamp`).
 async fn is_still_there<O>(client: &Client, owner: &O) -> Result<bool, kube::Error>
 where
     O: Cacheable + Resource<DynamicType = (), Scope = NamespaceResourceScope>,

@@ -32,7 +32,7 @@ pub(super) enum SyncError {
     #[error("the name of a new revision of {key} is taken; another one is tried")]
     Collision { key: ObjectKey },
     #[error("claim pods of {key}: {err}")]
-    Claim { key: ObjectKey, err: kube::Error },
+    Claim { key: ObjectKey, err: owners::ClaimError },
     #[error("create or delete pods of {key}: {err}")]
     Manage { key: ObjectKey, err: kube::Error },
     #[error("write the status of {key}: {err}")]

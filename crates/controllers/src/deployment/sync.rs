@@ -20,7 +20,7 @@ use crate::writes::replace_status;
 #[derive(Debug, thiserror::Error)]
 pub(super) enum SyncError {
     #[error("claim replica sets of {key}: {err}")]
-    Claim { key: ObjectKey, err: kube::Error },
+    Claim { key: ObjectKey, err: owners::ClaimError },
     #[error("create a replica set of {key}: {err}")]
     Create { key: ObjectKey, err: kube::Error },
     #[error("the name of a new replica set of {key} is taken; another one is tried")]

@@ -21,7 +21,7 @@ use crate::writes::{PodControl, api_message, replace_status};
 #[derive(Debug, thiserror::Error)]
 pub(super) enum SyncError {
     #[error("adopt or release pods of {key}: {err}")]
-    Claim { key: ObjectKey, err: kube::Error },
+    Claim { key: ObjectKey, err: owners::ClaimError },
     #[error("{}: {}", .0.reason, .0.message)]
     Manage(Failure),
     #[error("write the status of {key}: {err}")]
