@@ -2,7 +2,7 @@
 
 use client::ApiError;
 use client::controller::Requeue;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use kube::Api;
 use kube::api::{DeleteParams, DynamicObject, Patch, PatchParams, Preconditions};
 use serde_json::{Value, json};
@@ -43,29 +43,41 @@ impl Collector {
         if node.deleting {
             return Ok(());
         }
+        if self.decide(&node, &location).await? == Decision::Keep {
+            return Ok(());
+        }
+        // The graph may be behind: what is done to an object depends on the owners it has now.
+        let Some(node) = self.live(uid, node, &location).await? else { return Ok(()) };
+        match self.decide(&node, &location).await? {
+            Decision::Keep => Ok(()),
+            Decision::Unreference(uids) => {
+                let kept = without(&node.owners, &uids);
+                self.patch(&location, "drop owners of", owners_patch(&node, &kept)).await.map(drop)
+            }
+            Decision::Delete { propagation, unblock } => {
+                let node = if unblock { self.unblock(node, &location).await? } else { Some(node) };
+                match node {
+                    Some(node) => self.delete(uid, &node, &location, propagation).await,
+                    None => Ok(()),
+                }
+            }
+        }
+    }
+
+    async fn decide(&self, node: &Node, location: &Location) -> Result<Decision, CollectError> {
         let mut owners = Vec::new();
         for reference in &node.owners {
             owners.push((reference.uid.clone(), self.state_of(reference, &location.namespace).await?));
         }
-        let decision = decide(&self.graph.lock(), &node, &owners);
-        match decision {
-            Decision::Keep => Ok(()),
-            Decision::Unreference(uids) => {
-                let kept = without(&node.owners, &uids);
-                self.patch(
-                    &location,
-                    "drop owners of",
-                    json!({"metadata": {"resourceVersion": node.resource_version, "ownerReferences": kept}}),
-                )
-                .await
-            }
-            Decision::Delete { propagation, unblock } => {
-                if unblock {
-                    self.unblock(&node, &location).await?;
-                }
-                self.delete(uid, &location, propagation).await
-            }
-        }
+        Ok(decide(&self.graph.lock(), node, &owners))
+    }
+
+    /// The node as the API has it now. None when it is gone.
+    async fn live(&self, uid: &str, node: Node, location: &Location) -> Result<Option<Node>, CollectError> {
+        let live = self.api(location).get_metadata_opt(&location.name).await;
+        let live = live.map_err(|err| CollectError::Look { name: location.name.clone(), err })?;
+        let live = live.filter(|live| live.metadata.uid.as_deref() == Some(uid));
+        Ok(live.map(|live| node.updated(&live.metadata)))
     }
 
     /// An owner that was only named: is it there?
@@ -143,51 +155,82 @@ impl Collector {
         for dependent in &dependents {
             let Identity::Seen(at) = &dependent.identity else { continue };
             let kept = without(&dependent.owners, &[uid.to_owned()]);
-            let patch = json!({"metadata": {"resourceVersion": dependent.resource_version, "ownerReferences": kept}});
-            self.patch(at, "orphan", patch).await?;
+            self.patch(at, "orphan", owners_patch(dependent, &kept)).await?;
         }
         self.remove_finalizer(&node, location, ORPHAN).await
     }
 
-    async fn unblock(&self, node: &Node, location: &Location) -> Result<(), CollectError> {
+    /// Stops the node from holding up its owners, and tells what it is then. None when it is gone.
+    async fn unblock(&self, node: Node, location: &Location) -> Result<Option<Node>, CollectError> {
         let unblocked: Vec<OwnerReference> = node
             .owners
             .iter()
             .cloned()
             .map(|owner| OwnerReference { block_owner_deletion: Some(false), ..owner })
             .collect();
-        let patch = json!({"metadata": {"resourceVersion": node.resource_version, "ownerReferences": unblocked}});
-        self.patch(location, "unblock owners of", patch).await
+        let patched = self.patch(location, "unblock owners of", owners_patch(&node, &unblocked)).await?;
+        Ok(patched.map(|meta| node.updated(&meta)))
     }
 
     async fn remove_finalizer(&self, node: &Node, location: &Location, finalizer: &str) -> Result<(), CollectError> {
         let kept: Vec<&String> = node.finalizers.iter().filter(|one| *one != finalizer).collect();
         let patch = json!({"metadata": {"resourceVersion": node.resource_version, "finalizers": kept}});
-        self.patch(location, "finish the deletion of", patch).await
+        self.patch(location, "finish the deletion of", patch).await.map(drop)
     }
 
-    async fn delete(&self, uid: &str, location: &Location, propagation: Propagation) -> Result<(), CollectError> {
+    /// Deletes the object that `node` describes. When it has changed since, it is deleted all the same if its owners
+    /// are as they were; else the decision is due again.
+    ///
+    /// upstream: pkg/controller/garbagecollector/operations.go `deleteObject`
+    async fn delete(
+        &self,
+        uid: &str,
+        node: &Node,
+        location: &Location,
+        propagation: Propagation,
+    ) -> Result<(), CollectError> {
         let params = match propagation {
             Propagation::Background => DeleteParams::background(),
             Propagation::Foreground => DeleteParams::foreground(),
             Propagation::Orphan => DeleteParams::orphan(),
         };
-        let same = Preconditions { uid: Some(uid.to_owned()), resource_version: None };
-        match self.api(location).delete(&location.name, &params.preconditions(same)).await {
-            // Another object has the name by now: this one is gone.
-            Err(err) if err.is_not_found() || err.is_conflict() => Ok(()),
-            Err(err) => Err(CollectError::Act { action: "delete", name: location.name.clone(), err }),
-            Ok(_) => Ok(()),
+        let api = self.api(location);
+        let failed = |err| CollectError::Act { action: "delete", name: location.name.clone(), err };
+        let mut same =
+            Preconditions { uid: Some(uid.to_owned()), resource_version: Some(node.resource_version.clone()) };
+        loop {
+            let deleted = api.delete(&location.name, &params.clone().preconditions(same.clone())).await;
+            match deleted {
+                Err(err) if err.is_not_found() => return Ok(()),
+                Err(err) if err.is_conflict() && same.resource_version.take().is_some() => {
+                    match self.live(uid, node.clone(), location).await? {
+                        // Another object has the name by now: this one is gone.
+                        None => return Ok(()),
+                        Some(live) if live.owners != node.owners => return Err(failed(err)),
+                        Some(_) => {}
+                    }
+                }
+                Err(err) if err.is_conflict() => return Ok(()),
+                Err(err) => return Err(failed(err)),
+                Ok(_) => return Ok(()),
+            }
         }
     }
 
-    /// A conflict means that the graph is behind; the work comes again with its back-off.
-    async fn patch(&self, location: &Location, action: &'static str, patch: Value) -> Result<(), CollectError> {
+    /// The metadata after the patch; none when the object is gone. A conflict means that the graph is behind; the
+    /// work comes again with its back-off.
+    async fn patch(
+        &self,
+        location: &Location,
+        action: &'static str,
+        patch: Value,
+    ) -> Result<Option<ObjectMeta>, CollectError> {
         let result =
             self.api(location).patch_metadata(&location.name, &PatchParams::default(), &Patch::Merge(patch)).await;
         match result {
-            Err(err) if !err.is_not_found() => Err(CollectError::Act { action, name: location.name.clone(), err }),
-            _ => Ok(()),
+            Ok(patched) => Ok(Some(patched.metadata)),
+            Err(err) if err.is_not_found() => Ok(None),
+            Err(err) => Err(CollectError::Act { action, name: location.name.clone(), err }),
         }
     }
 
@@ -206,6 +249,11 @@ const ABSENT_LIMIT: usize = 500;
 
 fn dependents_work(node: &Node) -> Vec<Work> {
     node.dependents.iter().cloned().map(Work::Delete).collect()
+}
+
+/// Replaces the owners of what `node` describes, if it is still as described.
+fn owners_patch(node: &Node, owners: &[OwnerReference]) -> Value {
+    json!({"metadata": {"resourceVersion": node.resource_version, "ownerReferences": owners}})
 }
 
 fn without(owners: &[OwnerReference], gone: &[String]) -> Vec<OwnerReference> {

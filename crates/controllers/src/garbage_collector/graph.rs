@@ -119,14 +119,8 @@ impl Graph {
         let namespace = location.namespace.clone();
         let owners = meta.owner_references.clone().unwrap_or_default();
         let old = self.nodes.remove(&uid);
-        let node = Node {
-            identity: Identity::Seen(location),
-            owners: owners.clone(),
-            finalizers: meta.finalizers.clone().unwrap_or_default(),
-            resource_version: meta.resource_version.clone().unwrap_or_default(),
-            deleting: meta.deletion_timestamp.is_some(),
-            dependents: old.as_ref().map(|old| old.dependents.clone()).unwrap_or_default(),
-        };
+        let dependents = old.as_ref().map(|old| old.dependents.clone()).unwrap_or_default();
+        let node = Node::new(Identity::Seen(location), dependents).updated(meta);
         let mut work = Vec::new();
         if node.waits_for_orphans() && !old.as_ref().is_some_and(Node::waits_for_orphans) {
             work.push(Work::Orphan(uid.clone()));
@@ -206,14 +200,29 @@ impl Graph {
 }
 
 impl Node {
-    fn named(reference: OwnerReference, namespace: String, dependents: HashSet<String>) -> Self {
+    fn new(identity: Identity, dependents: HashSet<String>) -> Self {
         Self {
-            identity: Identity::Virtual(Named { reference, namespace }),
+            identity,
             owners: Vec::new(),
             finalizers: Vec::new(),
             resource_version: String::new(),
             deleting: false,
             dependents,
+        }
+    }
+
+    fn named(reference: OwnerReference, namespace: String, dependents: HashSet<String>) -> Self {
+        Self::new(Identity::Virtual(Named { reference, namespace }), dependents)
+    }
+
+    /// The same object with other metadata.
+    pub fn updated(self, meta: &ObjectMeta) -> Self {
+        Self {
+            owners: meta.owner_references.clone().unwrap_or_default(),
+            finalizers: meta.finalizers.clone().unwrap_or_default(),
+            resource_version: meta.resource_version.clone().unwrap_or_default(),
+            deleting: meta.deletion_timestamp.is_some(),
+            ..self
         }
     }
 }
