@@ -9,6 +9,8 @@ use serde_json::{Map, Value};
 use crate::json::Read;
 
 mod conditions;
+pub(crate) mod pem;
+pub(crate) mod x509;
 
 pub(crate) use conditions::{conditions, holds};
 

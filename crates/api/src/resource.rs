@@ -187,6 +187,11 @@ pub trait Strategy: Send + Sync {
         Vec::new()
     }
 
+    /// [`Self::validate_status_update`], for kinds whose status must fit the time of the write as well.
+    fn judge_status_update(&self, _cx: &WriteContext<'_>, object: &Object, old: &Object) -> Vec<field::Error> {
+        self.validate_status_update(object, old)
+    }
+
     /// Rules for an update through a special subresource that writes part of the object (`ephemeralcontainers`,
     /// `resize`, `finalize`, `approval`); stands in for `validate_update`.
     fn validate_subresource_update(&self, _subresource: &str, object: &Object, old: &Object) -> Vec<field::Error> {

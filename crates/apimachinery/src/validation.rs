@@ -150,6 +150,15 @@ pub fn qualified_name(text: &str) -> Vec<String> {
     errors
 }
 
+/// A key whose prefix is a domain (upstream: `IsDomainPrefixedKey`).
+pub fn domain_prefixed_key(text: &str) -> Vec<String> {
+    if text.contains('/') {
+        qualified_name(text)
+    } else {
+        vec!["must be a domain-prefixed key (such as \"acme.io/foo\")".to_owned()]
+    }
+}
+
 /// A domain and a path below it, as `example.com/controller`.
 pub fn domain_prefixed_path(text: &str) -> Vec<String> {
     let Some((domain, path)) = text.split_once('/').filter(|(domain, path)| !domain.is_empty() && !path.is_empty())

@@ -8,7 +8,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value, json};
 
-use crate::check::{self, Errors, names};
+use crate::check::{self, Errors, names, pem, x509};
 use crate::json::{Read, Write};
 use crate::resource::{Generation, Strategy, WriteContext};
 
@@ -33,6 +33,9 @@ impl Strategy for CertificateSigningRequest {
         spec.insert("groups".into(), cx.user.groups.clone().into());
         if !cx.user.uid.is_empty() {
             spec.insert("uid".into(), cx.user.uid.clone().into());
+        }
+        if !cx.user.extra.is_empty() {
+            spec.insert("extra".into(), json!(cx.user.extra));
         }
     }
 
@@ -76,6 +79,11 @@ impl Strategy for CertificateSigningRequest {
         errors
     }
 
+    /// The spec stays what it was when it was judged.
+    fn judges_updates_alone(&self) -> bool {
+        true
+    }
+
     fn validate_subresource_update(&self, _subresource: &str, object: &Object, old: &Object) -> Vec<field::Error> {
         conditions(object, old)
     }
@@ -87,8 +95,11 @@ impl Strategy for CertificateSigningRequest {
         if new == old {
             return errors;
         }
-        if !new.is_empty() && !encodes_pem(new, "CERTIFICATE") {
-            errors.push(Error::invalid(&path, "<certificate data>", "must contain at least one CERTIFICATE PEM block"));
+        // What was wrong already may stay wrong.
+        if certificate(old).is_ok()
+            && let Err(detail) = certificate(new)
+        {
+            errors.push(Error::invalid(&path, "<certificate data>", detail));
         }
         if !old.is_empty() {
             errors.push(Error::forbidden(&path, "updates may not modify existing certificate content"));
@@ -149,21 +160,40 @@ const USAGES: &[&str] = &[
     "timestamping",
 ];
 
-/// Whether a base64 text stands for a text with such a block.
-fn encodes_pem(base64: &str, label: &str) -> bool {
-    let text = STANDARD.decode(base64).ok().and_then(|bytes| String::from_utf8(bytes).ok());
-    text.is_some_and(|text| is_pem(&text, label))
-}
-
-fn is_pem(text: &str, label: &str) -> bool {
-    text.contains(&format!("-----BEGIN {label}-----")) && text.contains(&format!("-----END {label}-----"))
-}
-
-fn request(errors: &mut Errors, base64: &str, path: &Path) {
-    if !encodes_pem(base64, "CERTIFICATE REQUEST") {
-        let shown = if base64.is_empty() { Value::Null } else { base64.into() };
-        errors.push(Error::invalid(path, shown, "PEM block type must be CERTIFICATE REQUEST"));
+/// What is wrong with an issued certificate, in base64 (upstream: `validateCertificate`).
+fn certificate(base64: &str) -> Result<(), String> {
+    if base64.is_empty() {
+        return Ok(());
     }
+    let text = STANDARD.decode(base64).unwrap_or_default();
+    let mut blocks = pem::blocks(&text).peekable();
+    if blocks.peek().is_none() {
+        return Err("must contain at least one CERTIFICATE PEM block".to_owned());
+    }
+    for block in blocks {
+        if block.label != "CERTIFICATE" {
+            return Err(format!("only CERTIFICATE PEM blocks are allowed, found {:?}", block.label));
+        }
+        if block.has_headers {
+            return Err("no PEM block headers are permitted".to_owned());
+        }
+        x509::certificate(&block.contents).map_err(|error| error.to_string())?;
+    }
+    Ok(())
+}
+
+/// A request that can be read and is signed by the key it names (upstream: `validateCSR`).
+fn request(errors: &mut Errors, base64: &str, path: &Path) {
+    let text = STANDARD.decode(base64).unwrap_or_default();
+    let wrong = match pem::blocks(&text).next().filter(|block| block.label == "CERTIFICATE REQUEST") {
+        None => "PEM block type must be CERTIFICATE REQUEST".to_owned(),
+        Some(block) => match x509::request(&block.contents).and_then(|request| x509::check_signature(&request)) {
+            Ok(()) => return,
+            Err(error) => error.to_string(),
+        },
+    };
+    let shown = if base64.is_empty() { Value::Null } else { base64.into() };
+    errors.push(Error::invalid(path, shown, wrong));
 }
 
 fn usages(errors: &mut Errors, spec: &Map<String, Value>, path: &Path) {
@@ -275,5 +305,56 @@ mod tests {
         assert_eq!(approve(&[], &["Approved"]), ["updates may not remove a condition of type \"Approved\""]);
         assert_eq!(status(&["Approved"], &[]), ["updates may not add a condition of type \"Approved\""]);
         assert!(status(&["Approved", "Failed"], &["Approved"]).is_empty());
+    }
+
+    /// A request of a key for a name, in base64 of PEM.
+    fn of_key(algorithm: &'static rcgen::SignatureAlgorithm) -> String {
+        let key = rcgen::KeyPair::generate_for(algorithm).expect("a key");
+        let request = rcgen::CertificateParams::default().serialize_request(&key).expect("a request");
+        STANDARD.encode(request.pem().expect("PEM"))
+    }
+
+    #[test]
+    fn requests_are_signed_by_their_key() {
+        let detail = |base64: &str| {
+            let mut errors = Errors::new();
+            request(&mut errors, base64, &Path::new("spec").child("request"));
+            errors.pop().map_or(String::new(), |error| error.detail)
+        };
+        for algorithm in [&rcgen::PKCS_ECDSA_P256_SHA256, &rcgen::PKCS_ECDSA_P384_SHA384, &rcgen::PKCS_ED25519] {
+            assert_eq!(detail(&of_key(algorithm)), "");
+        }
+        // A byte of the signature, which is what comes last, is another.
+        let pem = STANDARD.decode(of_key(&rcgen::PKCS_ED25519)).expect("base64");
+        let mut der = pem::blocks(&pem).next().expect("a block").contents;
+        *der.last_mut().expect("bytes") ^= 1;
+        let text = |label: &str, der: &[u8]| {
+            STANDARD.encode(format!("-----BEGIN {label}-----\n{}\n-----END {label}-----\n", STANDARD.encode(der)))
+        };
+        assert_eq!(detail(&text("CERTIFICATE REQUEST", &der)), "x509: Ed25519 verification failure");
+        assert_eq!(detail(&text("CERTIFICATE", &der)), "PEM block type must be CERTIFICATE REQUEST");
+        assert_eq!(detail(""), "PEM block type must be CERTIFICATE REQUEST");
+        assert_eq!(detail(&text("CERTIFICATE REQUEST", &der[1..])), "x509: malformed certificate request");
+        der.push(0);
+        assert_eq!(detail(&text("CERTIFICATE REQUEST", &der)), "asn1: syntax error: trailing data");
+    }
+
+    #[test]
+    fn what_is_issued_is_certificates() {
+        let key = rcgen::KeyPair::generate().expect("a key");
+        let pem = rcgen::CertificateParams::default().self_signed(&key).expect("a certificate").pem();
+        let detail = |text: &str| certificate(&STANDARD.encode(text)).err().unwrap_or_default();
+        assert_eq!(detail(&pem), "");
+        assert_eq!(detail(&format!("before\n{pem}between\n{pem}")), "");
+        assert_eq!(detail("hello"), "must contain at least one CERTIFICATE PEM block");
+        assert_eq!(detail(&key.serialize_pem()), "only CERTIFICATE PEM blocks are allowed, found \"PRIVATE KEY\"");
+        assert_eq!(
+            detail(&pem.replace("CERTIFICATE-----\nM", "CERTIFICATE-----\na: b\n\nM")),
+            "no PEM block headers are permitted"
+        );
+        assert_eq!(
+            detail("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----"),
+            "x509: malformed certificate"
+        );
     }
 }

@@ -1,15 +1,20 @@
 //! Every kind by its row: examples as people write them, and objects that make no sense.
 
 use apimachinery::{GroupVersionKind, Object, UserInfo, schema};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use expect_test::{Expect, expect};
 use serde_json::{Value, json};
 
 use crate::catalogue::by_kind;
 use crate::{RESOURCES, SCHEMAS, WriteContext};
 
-/// A PEM block of the right sort.
-const SIGNING_REQUEST: &str =
-    "LS0tLS1CRUdJTiBDRVJUSUZJQ0FURSBSRVFVRVNULS0tLS0KTUFBPQotLS0tLUVORCBDRVJUSUZJQ0FURSBSRVFVRVNULS0tLS0K";
+/// A request of a certificate, in base64.
+fn signing_request() -> String {
+    let key = rcgen::KeyPair::generate().expect("a key");
+    let request = rcgen::CertificateParams::default().serialize_request(&key).expect("a request");
+    STANDARD.encode(request.pem().expect("PEM"))
+}
 
 /// What a create of `object` answers: the errors, one a line.
 fn create(object: Value) -> (Object, String) {
@@ -150,7 +155,7 @@ fn storage_and_the_rest() -> Vec<Value> {
         object(
             "certificates.k8s.io/v1",
             "CertificateSigningRequest",
-            json!({"spec": {"request": SIGNING_REQUEST, "signerName": "a.b/c", "usages": ["client auth"]}}),
+            json!({"spec": {"request": signing_request(), "signerName": "a.b/c", "usages": ["client auth"]}}),
         ),
     ]
 }
@@ -202,7 +207,7 @@ fn a_namespace_is_born_active_and_finalized() {
 #[test]
 fn a_signing_request_carries_who_made_it() {
     let spec =
-        json!({"request": SIGNING_REQUEST, "signerName": "a.b/c", "usages": ["client auth"], "username": "root"});
+        json!({"request": signing_request(), "signerName": "a.b/c", "usages": ["client auth"], "username": "root"});
     let (request, _) = create(object("certificates.k8s.io/v1", "CertificateSigningRequest", json!({"spec": spec})));
     assert_eq!(request.str_at(&["spec", "username"]), Some("jane"));
 }

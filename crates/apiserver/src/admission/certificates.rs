@@ -1,7 +1,8 @@
 //! Who may approve and sign certificates, and which nobody gets
 //! (upstream: plugin/pkg/admission/certificates/{approval,signing,subjectrestriction,ctbattest}).
 
-use apimachinery::{Object, StatusError};
+use apimachinery::field::{self, Path};
+use apimachinery::{GroupKind, Object, StatusError};
 use async_trait::async_trait;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -96,6 +97,9 @@ impl Plugin for CertificateSigning {
     }
 
     async fn validate(&self, request: &Request<'_>) -> Result<(), StatusError> {
+        if is_pod_status(request) {
+            return may_sign_for_pod(request).await;
+        }
         if !is_request(request, Operation::Update, "status") {
             return Ok(());
         }
@@ -112,6 +116,28 @@ impl Plugin for CertificateSigning {
         }
         Err(request.forbidden(format!("user not permitted to sign requests with signerName {signer:?}")))
     }
+}
+
+fn is_pod_status(request: &Request<'_>) -> bool {
+    request.operation == Operation::Update
+        && request.subresource == "status"
+        && request.row.gvk.group == GROUP
+        && request.row.gvk.kind == "PodCertificateRequest"
+}
+
+/// Whoever answers a pod's request signs for its signer
+/// (upstream: pkg/registry/certificates/podcertificaterequest/strategy.go `StatusStrategy.ValidateUpdate`).
+async fn may_sign_for_pod(request: &Request<'_>) -> Result<(), StatusError> {
+    let status = |object: &Option<Object>| object.as_ref().and_then(|object| object.0.get("status")).cloned();
+    let signer = signer_of(request.old.as_ref());
+    if status(&request.object) == status(&request.old) || may(request, "sign", signer).await {
+        return Ok(());
+    }
+    let user = &request.cx.user.username;
+    let cause = format!("User {user:?} is not permitted to \"sign\" for signer {signer:?}");
+    let error = field::Error::forbidden(&Path::new("spec").child("signerName"), cause);
+    let kind = GroupKind::new(GROUP, "PodCertificateRequest");
+    Err(StatusError::invalid(&kind, &request.name, &[error]))
 }
 
 #[async_trait]

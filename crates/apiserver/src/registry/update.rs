@@ -260,7 +260,7 @@ fn rules(cx: &Cx, part: Part, object: &Object, old: &Object) -> Vec<apimachinery
     let strategy = &cx.row.strategy;
     let subresource = cx.info.subresource.as_str();
     match part {
-        Part::Status => strategy.validate_status_update(object, old),
+        Part::Status => strategy.judge_status_update(&cx.write_context(), object, old),
         Part::Special if subresource.is_empty() => Vec::new(),
         Part::Special => strategy.validate_subresource_update(subresource, object, old),
         Part::Main => {

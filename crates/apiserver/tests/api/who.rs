@@ -206,7 +206,7 @@ async fn certificates_are_asked_for_approved_and_signed_by_those_who_may() {
     );
     let (code, mut signed) = server.ask(Ok(root()), "PUT", &format!("{path}/good/approval"), approved).await;
     assert_eq!(code, 200, "{signed}");
-    let pem = "-----BEGIN CERTIFICATE-----\nMAA=\n-----END CERTIFICATE-----\n";
+    let pem = rcgen::generate_simple_self_signed(["ann".to_owned()]).expect("a certificate").cert.pem();
     signed["status"]["certificate"] = base64::engine::general_purpose::STANDARD.encode(pem).into();
     let (code, status) = server.ask(Ok(ann), "PUT", &format!("{path}/good/status"), signed).await;
     assert_eq!(code, 403);
@@ -220,7 +220,7 @@ async fn certificates_are_asked_for_approved_and_signed_by_those_who_may() {
 }
 
 #[derive(Clone, Default)]
-struct Kept(Arc<Mutex<Vec<Arc<Value>>>>);
+pub struct Kept(pub Arc<Mutex<Vec<Arc<Value>>>>);
 
 impl Sink for Kept {
     fn take(&self, event: &Arc<Value>) {

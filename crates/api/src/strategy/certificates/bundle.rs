@@ -1,10 +1,12 @@
 //! Cluster trust bundles (upstream: `ValidateClusterTrustBundle`).
 
+use std::collections::BTreeMap;
+
 use apimachinery::Object;
 use apimachinery::field::{self, Error, Path};
 
 use super::signer;
-use crate::check::{self, Errors, names};
+use crate::check::{self, Errors, names, pem, x509};
 use crate::json::Read;
 use crate::resource::{Generation, Strategy};
 
@@ -16,27 +18,25 @@ const MAX_BYTES: usize = 1024 * 1024;
 
 impl Strategy for TrustBundle {
     fn validate(&self, object: &Object) -> Vec<field::Error> {
-        let mut errors = Errors::new();
-        let (spec, path) = (object.object("spec"), Path::new("spec"));
-        let signer_name = spec.text("signerName");
-        name(&mut errors, object.name(), signer_name);
-        if !signer_name.is_empty() {
-            signer(&mut errors, signer_name, &path.child("signerName"));
-        }
-        let (bundle, path) = (spec.text("trustBundle"), path.child("trustBundle"));
-        if bundle.len() > MAX_BYTES {
-            errors.push(Error::too_long(&path, MAX_BYTES));
-        } else if let Err(detail) = anchors(bundle) {
-            errors.push(Error::invalid(&path, "<value omitted>", detail));
-        }
+        let mut errors = of_signer(object);
+        content(&mut errors, object);
         errors
     }
 
     fn validate_update(&self, object: &Object, old: &Object) -> Vec<field::Error> {
-        let mut errors = Errors::new();
-        let (new, old) = (object.object("spec").value("signerName"), old.object("spec").value("signerName"));
-        check::immutable(&mut errors, new, old, &Path::new("spec").child("signerName"));
+        let mut errors = of_signer(object);
+        let (new, old) = (object.object("spec"), old.object("spec"));
+        if new.text("trustBundle") != old.text("trustBundle") {
+            content(&mut errors, object);
+        }
+        let path = Path::new("spec").child("signerName");
+        check::immutable(&mut errors, new.value("signerName"), old.value("signerName"), &path);
         errors
+    }
+
+    /// A bundle that stays is not read again: what reads it may have become stricter.
+    fn judges_updates_alone(&self) -> bool {
+        true
     }
 
     fn name_errors(&self, name: &str, prefix: bool) -> Vec<String> {
@@ -49,6 +49,26 @@ impl Strategy for TrustBundle {
 
     fn allow_unconditional_update(&self) -> bool {
         false
+    }
+}
+
+/// Whose bundle it is, and whether its name says so.
+fn of_signer(object: &Object) -> Errors {
+    let mut errors = Errors::new();
+    let signer_name = object.object("spec").text("signerName");
+    name(&mut errors, object.name(), signer_name);
+    if !signer_name.is_empty() {
+        signer(&mut errors, signer_name, &Path::new("spec").child("signerName"));
+    }
+    errors
+}
+
+fn content(errors: &mut Errors, object: &Object) {
+    let (bundle, path) = (object.object("spec").text("trustBundle"), Path::new("spec").child("trustBundle"));
+    if bundle.len() > MAX_BYTES {
+        errors.push(Error::too_long(&path, MAX_BYTES));
+    } else {
+        anchors(errors, bundle, &path);
     }
 }
 
@@ -74,30 +94,39 @@ fn name(errors: &mut Errors, name: &str, signer: &str) {
     check::named(errors, names::dns1123_subdomain, rest, &path);
 }
 
-/// PEM blocks of certificates, each there once.
-fn anchors(bundle: &str) -> Result<(), String> {
-    let blocks: Vec<&str> = bundle.split("-----BEGIN ").skip(1).collect();
-    if blocks.is_empty() {
-        return Err("at least one trust anchor must be provided".to_owned());
+/// Certificates of authorities, each there once (upstream: `validateTrustBundle`).
+fn anchors(errors: &mut Errors, bundle: &str, path: &Path) {
+    let before = errors.len();
+    let mut wrong = |detail: String| errors.push(Error::invalid(path, "<value omitted>", detail));
+    let mut anchors: Vec<Vec<u8>> = Vec::new();
+    for (index, block) in pem::blocks(bundle.as_bytes()).enumerate() {
+        if block.label != "CERTIFICATE" {
+            wrong(format!("entry {index} has bad block type: {}", block.label));
+        } else if block.has_headers {
+            wrong(format!("entry {index} has PEM block headers"));
+        } else {
+            match x509::certificate(&block.contents).map(|certificate| certificate.is_ca()) {
+                Err(_) => wrong(format!("entry {index} does not parse as X.509")),
+                Ok(false) => wrong(format!("entry {index} does not have the CA bit set")),
+                Ok(true) => {}
+            }
+        }
+        anchors.push(block.contents);
     }
-    let mut seen: Vec<&str> = Vec::new();
-    for (index, block) in blocks.iter().enumerate() {
-        let kind = block.split("-----").next().unwrap_or_default();
-        if kind != "CERTIFICATE" {
-            return Err(format!("entry {index} has bad block type: {kind}"));
-        }
-        let Some(body) = block.split_once("-----END CERTIFICATE-----").map(|(body, _)| body.trim()) else {
-            return Err("non-block data in trust bundle".to_owned());
-        };
-        if body.contains(':') {
-            return Err(format!("entry {index} has PEM block headers"));
-        }
-        if let Some(first) = seen.iter().position(|other| *other == body) {
-            return Err(format!("duplicate trust anchor (indices {first} and {index})"));
-        }
-        seen.push(body);
+    if anchors.is_empty() {
+        wrong("at least one trust anchor must be provided".to_owned());
     }
-    Ok(())
+    if errors.len() > before {
+        return;
+    }
+    let mut places: BTreeMap<&[u8], Vec<String>> = BTreeMap::new();
+    for (index, anchor) in anchors.iter().enumerate() {
+        places.entry(anchor).or_default().push(index.to_string());
+    }
+    for indices in places.into_values().filter(|indices| indices.len() > 1) {
+        let detail = format!("duplicate trust anchor (indices [{}])", indices.join(" "));
+        errors.push(Error::invalid(path, "<value omitted>", detail));
+    }
 }
 
 #[cfg(test)]
@@ -105,43 +134,66 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    #[test]
-    fn bundles_are_named_by_their_signer_and_hold_certificates() {
-        let pem = |body: &str| format!("-----BEGIN CERTIFICATE-----\n{body}\n-----END CERTIFICATE-----\n");
-        let lines = |name: &str, signer: &str, bundle: String| {
-            let text = json!({"metadata": {"name": name}, "spec": {"signerName": signer, "trustBundle": bundle}});
-            let object = Object::from_value(text).expect("an object");
-            TrustBundle.validate(&object).iter().map(|error| format!("{error}\n")).collect::<String>()
-        };
-        assert_eq!(lines("a.b:c:one", "a.b/c", pem("AA") + &pem("BB")), "");
-        assert_eq!(lines("one", "", pem("AA")), "");
-        for (name, signer, bundle, expected) in [
-            (
-                "one",
-                "a.b/c",
-                pem("AA"),
-                "metadata.name: Invalid value: \"one\": ClusterTrustBundle for signerName a.b/c must be named with prefix a.b:c:\n",
-            ),
-            (
-                "a:b",
-                "",
-                pem("AA"),
-                "metadata.name: Invalid value: \"a:b\": ClusterTrustBundle without signer name must not have \":\" in its name\n",
-            ),
-            (
-                "one",
-                "",
-                String::new(),
-                "spec.trustBundle: Invalid value: \"<value omitted>\": at least one trust anchor must be provided\n",
-            ),
-            (
-                "one",
-                "",
-                pem("AA") + &pem("AA"),
-                "spec.trustBundle: Invalid value: \"<value omitted>\": duplicate trust anchor (indices 0 and 1)\n",
-            ),
-        ] {
-            assert_eq!(lines(name, signer, bundle), expected);
+    fn bundle(name: &str, signer: &str, bundle: &str) -> Object {
+        let text = json!({"metadata": {"name": name}, "spec": {"signerName": signer, "trustBundle": bundle}});
+        Object::from_value(text).expect("an object")
+    }
+
+    fn lines(errors: Vec<Error>) -> String {
+        errors.iter().map(|error| format!("{error}\n")).collect()
+    }
+
+    fn authority(is_ca: bool) -> String {
+        let mut params = rcgen::CertificateParams::default();
+        if is_ca {
+            params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
         }
+        params.self_signed(&rcgen::KeyPair::generate().expect("a key")).expect("a certificate").pem()
+    }
+
+    #[test]
+    fn bundles_are_named_by_their_signer() {
+        let pem = authority(true);
+        let check = |name: &str, signer: &str| lines(TrustBundle.validate(&bundle(name, signer, &pem)));
+        assert_eq!(check("a.b:c:one", "a.b/c"), "");
+        assert_eq!(check("one", ""), "");
+        assert_eq!(
+            check("one", "a.b/c"),
+            "metadata.name: Invalid value: \"one\": ClusterTrustBundle for signerName a.b/c must be named with prefix a.b:c:\n"
+        );
+        assert_eq!(
+            check("a:b", ""),
+            "metadata.name: Invalid value: \"a:b\": ClusterTrustBundle without signer name must not have \":\" in its name\n"
+        );
+    }
+
+    #[test]
+    fn bundles_hold_authorities_once_each() {
+        let (one, other) = (authority(true), authority(true));
+        let check = |text: &str| {
+            let errors = TrustBundle.validate(&bundle("one", "", text));
+            errors.into_iter().map(|error| error.detail).collect::<Vec<_>>().join("\n")
+        };
+        assert_eq!(check(&format!("{one}what this is\n{other}")), "");
+        assert_eq!(check(""), "at least one trust anchor must be provided");
+        assert_eq!(check(&format!("{one}{other}{one}")), "duplicate trust anchor (indices [0 2])");
+        assert_eq!(check(&authority(false)), "entry 0 does not have the CA bit set");
+        let headed = other.replace("CERTIFICATE-----\nM", "CERTIFICATE-----\na: b\n\nM");
+        let odd = "-----BEGIN ODD-----\nAAAA\n-----END ODD-----\n-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
+        assert_eq!(
+            check(&format!("{one}{headed}{odd}")),
+            "entry 1 has PEM block headers\nentry 2 has bad block type: ODD\nentry 3 does not parse as X.509"
+        );
+    }
+
+    #[test]
+    fn what_stays_is_not_read_again() {
+        let old = bundle("one", "", "nonsense");
+        assert_eq!(lines(TrustBundle.validate_update(&old, &old)), "");
+        let other = bundle("one", "", "other nonsense");
+        assert_eq!(
+            lines(TrustBundle.validate_update(&other, &old)),
+            "spec.trustBundle: Invalid value: \"<value omitted>\": at least one trust anchor must be provided\n"
+        );
     }
 }

@@ -1,15 +1,19 @@
 //! Requests of certificates for pods (upstream: `ValidatePodCertificateRequestCreate`,
-//! `ValidatePodCertificateRequestStatusUpdate`). What is inside of requests and certificates is not looked at here.
+//! `ValidatePodCertificateRequestStatusUpdate`).
 
 use apimachinery::Object;
 use apimachinery::field::{self, Error, Path};
-use jiff::{SignedDuration, Timestamp};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value, json};
 
-use super::{is_pem, signer};
+use super::signer;
+use crate::check::x509::{self, Key};
 use crate::check::{self, Errors, names};
 use crate::json::Read;
 use crate::resource::{Generation, Strategy, WriteContext};
+
+mod issued;
 
 /// The strategy of requests of pods' certificates.
 pub(crate) struct PodCertificateRequest;
@@ -19,7 +23,8 @@ const SHORTEST_S: i64 = 3600;
 const LONGEST_S: (i64, i64) = (24 * 3600, 91 * 24 * 3600);
 const MAX_UID: usize = 128;
 const MAX_REQUEST: usize = 10 * 1024;
-const MAX_CHAIN: usize = 100 * 1024;
+/// The annotations of an object may have as much (upstream: `TotalAnnotationSizeLimitB`).
+const MAX_ANNOTATIONS: usize = 256 * 1024;
 const OUTCOMES: &[&str] = &["Issued", "Denied", "Failed"];
 
 impl Strategy for PodCertificateRequest {
@@ -34,9 +39,11 @@ impl Strategy for PodCertificateRequest {
         if check::required(&mut errors, spec, "signerName", &path) {
             signer(&mut errors, signer_name, &path.child("signerName"));
         }
-        for key in spec.object("unverifiedUserAnnotations").keys() {
-            check::named(&mut errors, names::qualified_name, key, &path.child("unverifiedUserAnnotations"));
-        }
+        user_annotations(
+            &mut errors,
+            spec.object("unverifiedUserAnnotations"),
+            &path.child("unverifiedUserAnnotations"),
+        );
         for (name, uid) in [("podName", "podUID"), ("serviceAccountName", "serviceAccountUID"), ("nodeName", "nodeUID")]
         {
             check::named(&mut errors, names::dns1123_subdomain, spec.text(name), &path.child(name));
@@ -62,6 +69,8 @@ impl Strategy for PodCertificateRequest {
             errors.push(Error::invalid_whole(&path, detail));
         } else if super::super::config_map::decoded_len(request) > MAX_REQUEST {
             errors.push(Error::too_long(&at, MAX_REQUEST));
+        } else if let Err(detail) = held(request) {
+            errors.push(Error::invalid(&at, request, detail));
         }
         errors
     }
@@ -77,7 +86,7 @@ impl Strategy for PodCertificateRequest {
     }
 
     /// A request ends in one of three ways, and stays so.
-    fn validate_status_update(&self, object: &Object, old: &Object) -> Vec<field::Error> {
+    fn judge_status_update(&self, cx: &WriteContext<'_>, object: &Object, old: &Object) -> Vec<field::Error> {
         let (new, was) = (object.object("status"), old.object("status"));
         let mut errors = conditions(new.list("conditions"));
         if !errors.is_empty() {
@@ -93,7 +102,7 @@ impl Strategy for PodCertificateRequest {
                 errors.push(Error::invalid_whole(&path, detail));
             }
             (Some(_), _) => {}
-            (None, Some("Issued")) => issued(&mut errors, new, &path),
+            (None, Some("Issued")) => errors.extend(issued::judge(new, old.object("spec"), cx.now)),
             (None, Some(_)) => {
                 if new.iter().any(|(field, value)| field != "conditions" && !value.is_null()) {
                     let detail =
@@ -148,124 +157,30 @@ fn conditions(conditions: &[Value]) -> Errors {
     errors
 }
 
-/// What comes with a certificate.
-fn issued(errors: &mut Errors, status: &Map<String, Value>, path: &Path) {
-    let (chain, at) = (status.text("certificateChain"), path.child("certificateChain"));
-    if chain.len() > MAX_CHAIN {
-        errors.push(Error::too_long(&at, MAX_CHAIN));
-        return;
+/// Annotations whose keys name the domain they mean something to (upstream: `ValidateUserAnnotations`).
+fn user_annotations(errors: &mut Errors, annotations: &Map<String, Value>, path: &Path) {
+    let mut size = 0;
+    for (key, value) in annotations {
+        check::named(errors, names::domain_prefixed_key, &key.to_lowercase(), path);
+        size += key.len() + value.as_str().map_or(0, str::len);
     }
-    if !chain.contains("-----BEGIN ") {
-        errors.push(Error::invalid(&at, chain, "issued certificate chain must contain at least one certificate"));
-        return;
+    if size > MAX_ANNOTATIONS {
+        errors.push(Error::too_long(path, MAX_ANNOTATIONS));
     }
-    let foreign = chain.split("-----BEGIN ").skip(1).any(|block| !block.starts_with("CERTIFICATE-----"));
-    if foreign || !is_pem(chain, "CERTIFICATE") {
-        let detail = "issued certificate chain must consist entirely of CERTIFICATE PEM blocks";
-        errors.push(Error::invalid(&at, chain, detail));
-        return;
+}
+
+/// Whether a request (DER, in base64) asks for a key of a known kind and is signed with it.
+fn held(base64: &str) -> Result<(), &'static str> {
+    let der = STANDARD.decode(base64).unwrap_or_default();
+    let request = x509::request(&der).map_err(|_| "must be a valid PKCS#10 certificate signing request")?;
+    match Key::of(&request.certification_request_info.subject_pki) {
+        Some(Key::Ed25519 | Key::Ec { is_known_curve: true } | Key::Rsa(3072 | 4096)) => {}
+        Some(Key::Ec { .. }) => return Err("elliptic public keys must use curve P256, P384, or P521"),
+        Some(Key::Rsa(_)) => return Err("RSA keys must have modulus size 3072 or 4096"),
+        None => return Err("unknown public key type; supported types are Ed25519, ECDSA, and RSA"),
     }
-    let consistent = "must be present and consistent with the issued certificate";
-    for (field, detail) in [
-        ("notBefore", consistent),
-        ("notAfter", consistent),
-        ("beginRefreshAt", "must be present and in the range [notbefore+10min, notafter-10min]"),
-    ] {
-        if !status.has(field) {
-            errors.push(Error::required(&path.child(field), detail));
-        }
-    }
-    let time = |field: &str| status.text(field).parse::<Timestamp>().ok();
-    let (Some(from), Some(to), Some(refresh)) = (time("notBefore"), time("notAfter"), time("beginRefreshAt")) else {
-        return;
-    };
-    let (margin, at) = (SignedDuration::from_mins(10), path.child("beginRefreshAt"));
-    let shown = status.text("beginRefreshAt");
-    if refresh.duration_since(from) < margin {
-        errors.push(Error::invalid(&at, shown, "must be at least 10 minutes after status.notBefore"));
-    } else if to.duration_since(refresh) < margin {
-        errors.push(Error::invalid(&at, shown, "must be at least 10 minutes before status.notAfter"));
-    }
+    x509::check_signature(&request).map_err(|_| "could not verify the signature of the certificate signing request")
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use expect_test::{Expect, expect};
-
-    fn request(spec: Value, status: Value) -> Object {
-        Object::from_value(json!({"metadata": {"name": "r"}, "spec": spec, "status": status})).expect("an object")
-    }
-
-    fn check(errors: Vec<Error>, expected: &Expect) {
-        expected.assert_eq(&errors.iter().map(|error| format!("{error}\n")).collect::<String>());
-    }
-
-    #[test]
-    fn requests_are_checked() {
-        let right = json!({
-            "signerName": "example.com/signer", "podName": "web", "podUID": "u", "serviceAccountName": "robot",
-            "serviceAccountUID": "u", "nodeName": "n1", "nodeUID": "u", "maxExpirationSeconds": 86400, "stubPKCS10Request": "AAAA",
-        });
-        check(PodCertificateRequest.validate(&request(right.clone(), json!({}))), &expect![[""]]);
-        let mut wrong = right.clone();
-        for (field, value) in [
-            ("signerName", json!("kubernetes.io/x")),
-            ("podUID", json!("")),
-            ("nodeUID", json!("u".repeat(129))),
-            ("maxExpirationSeconds", json!(86401)),
-            ("stubPKCS10Request", json!("")),
-        ] {
-            wrong[field] = value;
-        }
-        check(
-            PodCertificateRequest.validate(&request(wrong, json!({}))),
-            &expect![[r#"
-            spec.podUID: Invalid value: "": must not be empty
-            spec.nodeUID: Too long: may not be more than 128 bytes
-            spec.maxExpirationSeconds: Invalid value: 86401: must be in the range [3600, 86400]
-            spec: Invalid value: exactly one of (stubPKCS10Request) or (pkixPublicKey, proofOfPossession) must be set
-        "#]],
-        );
-    }
-
-    #[test]
-    fn a_request_ends_once() {
-        let condition = |kind: &str, status: &str| json!({"type": kind, "status": status, "reason": "R", "lastTransitionTime": "2026-01-01T00:00:00Z"});
-        let of = |status: Value| request(json!({}), status);
-        let update = |new: Value, old: Value| {
-            let errors = PodCertificateRequest.validate_status_update(&of(new), &of(old));
-            errors.iter().map(|error| format!("{}: {}", error.field, error.detail)).collect::<Vec<_>>()
-        };
-        let chain = "-----BEGIN CERTIFICATE-----\nAA\n-----END CERTIFICATE-----\n";
-        let denied = json!({"conditions": [condition("Denied", "True")]});
-        assert!(update(denied.clone(), json!({})).is_empty());
-        assert_eq!(
-            update(json!({"conditions": [condition("Issued", "True")]}), denied.clone()),
-            ["status: immutable after PodCertificateRequest is issued, denied, or failed"]
-        );
-        assert_eq!(
-            update(json!({"conditions": [condition("Failed", "True")], "certificateChain": chain}), json!({})),
-            ["status: non-condition status fields must be empty when denying or failing the PodCertificateRequest"]
-        );
-        assert_eq!(
-            update(json!({"certificateChain": chain}), json!({})),
-            ["status: status is immutable unless transitioning to \"Issued\", \"Denied\", or \"Failed\""]
-        );
-        assert_eq!(
-            update(json!({"conditions": [condition("Odd", "True"), condition("Denied", "False")]}), json!({})).len(),
-            2
-        );
-        let issued = |refresh: &str| {
-            json!({
-                "conditions": [condition("Issued", "True")], "certificateChain": chain, "beginRefreshAt": refresh,
-                "notBefore": "2026-01-01T00:00:00Z", "notAfter": "2026-01-02T00:00:00Z",
-            })
-        };
-        assert!(update(issued("2026-01-01T12:00:00Z"), json!({})).is_empty());
-        assert_eq!(
-            update(issued("2026-01-01T00:05:00Z"), json!({})),
-            ["status.beginRefreshAt: must be at least 10 minutes after status.notBefore"]
-        );
-    }
-}
+mod tests;

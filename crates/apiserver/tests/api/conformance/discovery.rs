@@ -166,7 +166,7 @@ async fn certificate_signing_requests_have_all_their_operations() {
 
     let status = format!("{one}/status");
     assert_eq!(cluster.get(&status).await.at("/metadata/name"), got.at("/metadata/name"));
-    let pem = "-----BEGIN CERTIFICATE-----\nMAA=\n-----END CERTIFICATE-----\n";
+    let pem = rcgen::generate_simple_self_signed(["ann".to_owned()]).expect("a certificate").cert.pem();
     let certificate = base64::Engine::encode(&base64::engine::general_purpose::STANDARD, pem);
     let patch = json!({
         "metadata": {"annotations": {"patchedstatus": "true"}}, "status": {"certificate": certificate},
