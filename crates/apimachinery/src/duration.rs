@@ -44,7 +44,7 @@ const UNITS: [(&str, i128); 8] = [
 
 impl GoDuration {
     /// The span of so many nanoseconds.
-    pub fn from_nanos(nanos: i64) -> Self {
+    pub const fn from_nanos(nanos: i64) -> Self {
         Self { nanos }
     }
 

@@ -134,7 +134,17 @@ impl Client {
 
     /// [`Self::post`], tried again with growing delays while the failure may pass.
     pub async fn post_patiently(&self, body: &Value, timeout: Duration) -> Result<Value, CallError> {
-        let mut delay = FIRST_DELAY;
+        self.post_patiently_from(body, timeout, FIRST_DELAY).await
+    }
+
+    /// [`Self::post_patiently`] with another delay before the second try.
+    pub async fn post_patiently_from(
+        &self,
+        body: &Value,
+        timeout: Duration,
+        first_delay: Duration,
+    ) -> Result<Value, CallError> {
+        let mut delay = first_delay;
         for _ in 1..STEPS {
             match self.post(body, timeout).await {
                 Err(error) if error.is_passing() => {}

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use ::webhook::{Client, Endpoint};
+use apimachinery::duration::GoDuration;
 use apimachinery::json::Read;
 use apimachinery::{Object, StatusError};
 use async_trait::async_trait;
@@ -23,8 +24,8 @@ const CACHED: usize = 1024;
 /// A call's deadline.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Says on a pod that nobody could be asked about it.
-const FAILED_OPEN: &str = "alpha.image-policy.k8s.io/failed-open";
+/// What the audit log is told begins so.
+const AUDIT: &str = "imagepolicywebhook.image-policy.k8s.io/";
 
 /// Annotations that the server gets to see contain this.
 const SHOWN: &str = ".image-policy.k8s.io/";
@@ -59,21 +60,46 @@ impl Default for Configuration {
 #[derive(Debug)]
 pub struct ImagePolicyWebhook {
     client: Client,
+    retry_after: Duration,
     allowed_for: Duration,
     denied_for: Duration,
     default_allow: bool,
     answers: TtlCache<[u8; 32], Value>,
 }
 
-/// Upstream: `normalizeConfigDuration`: 0 is the default, what lies outside the limits is refused.
-fn ttl(name: &str, seconds: i64, default: i64) -> Result<Duration, String> {
-    match seconds {
-        -1 => Ok(Duration::ZERO),
-        0 => Ok(Duration::from_secs(default.unsigned_abs())),
-        1..=1800 => Ok(Duration::from_secs(seconds.unsigned_abs())),
-        _ => Err(format!("valid value is between 1s and 30m0s, got {seconds}s for {name}")),
+/// A time in seconds or milliseconds and its limits (upstream: config.go `normalizeConfigDuration`).
+struct Span {
+    name: &'static str,
+    unit: GoDuration,
+    default: i64,
+    most: GoDuration,
+}
+
+impl Span {
+    const fn new(name: &'static str, unit: Duration, default: i64, most: Duration) -> Self {
+        let (unit, most) = (unit.as_nanos() as i64, most.as_nanos() as i64);
+        Self { name, unit: GoDuration::from_nanos(unit), default, most: GoDuration::from_nanos(most) }
+    }
+
+    /// -1 is never, 0 the default; what lies outside the limits is refused.
+    fn read(&self, given: i64) -> Result<Duration, String> {
+        let count = match given {
+            -1 => return Ok(Duration::ZERO),
+            0 => self.default,
+            given => given,
+        };
+        let span = GoDuration::from_nanos(count.saturating_mul(self.unit.as_nanos()));
+        if self.unit <= span && span <= self.most {
+            return Ok(span.to_std().unwrap_or_default());
+        }
+        let Self { name, unit: least, most, .. } = self;
+        Err(format!("{name}: valid value is between {least} and {most}, got {span}"))
     }
 }
+
+const RETRY: Span = Span::new("backoff", Duration::from_millis(1), 500, Duration::from_secs(5 * 60));
+const ALLOWED: Span = Span::new("allow cache", Duration::from_secs(1), 300, Duration::from_secs(30 * 60));
+const DENIED: Span = Span::new("deny cache", Duration::from_secs(1), 30, Duration::from_secs(30 * 60));
 
 impl ImagePolicyWebhook {
     /// As configured: it cannot do without a kubeconfig.
@@ -85,8 +111,9 @@ impl ImagePolicyWebhook {
         let endpoint = Endpoint::load(path).map_err(|error| wrong(error.to_string()))?;
         Ok(Self {
             client: Client::new(&endpoint).map_err(|error| wrong(error.to_string()))?,
-            allowed_for: ttl("allow cache", config.allow_ttl, 300).map_err(wrong)?,
-            denied_for: ttl("deny cache", config.deny_ttl, 30).map_err(wrong)?,
+            retry_after: RETRY.read(config.retry_backoff).map_err(wrong)?,
+            allowed_for: ALLOWED.read(config.allow_ttl).map_err(wrong)?,
+            denied_for: DENIED.read(config.deny_ttl).map_err(wrong)?,
             default_allow: config.default_allow,
             answers: TtlCache::new(CACHED),
         })
@@ -101,7 +128,11 @@ impl ImagePolicyWebhook {
         let review = json!({
             "apiVersion": "imagepolicy.k8s.io/v1alpha1", "kind": "ImageReview", "metadata": {}, "spec": spec, "status": {},
         });
-        let answer = self.client.post_patiently(&review, TIMEOUT).await.map_err(|error| error.to_string())?;
+        let answer = self
+            .client
+            .post_patiently_from(&review, TIMEOUT, self.retry_after)
+            .await
+            .map_err(|error| error.to_string())?;
         let status = answer.get("status").cloned().unwrap_or_else(|| json!({}));
         self.answers.put(key, status.clone(), if status.flag("allowed") { self.allowed_for } else { self.denied_for });
         Ok(status)
@@ -120,8 +151,7 @@ impl ImagePolicyWebhook {
             }
         };
         for (key, value) in status.object("auditAnnotations") {
-            request
-                .annotate(&format!("imagepolicywebhook.image-policy.k8s.io/{key}"), value.as_str().unwrap_or_default());
+            request.annotate(&format!("{AUDIT}{key}"), value.as_str().unwrap_or_default());
         }
         if status.flag("allowed") {
             return Ok(Judged::Allowed);
@@ -150,7 +180,7 @@ fn concerning(request: &Request<'_>, pod: &Object) -> Option<Value> {
     }
     // Upstream asks about those of a whole pod, or those that a subresource adds.
     let lists: &[&str] =
-        if request.subresource.is_empty() { &["initContainers", "containers"] } else { &["ephemeralContainers"] };
+        if request.subresource.is_empty() { &["containers", "initContainers"] } else { &["ephemeralContainers"] };
     let images = |pod: &Object| -> Vec<String> {
         let containers = lists.iter().flat_map(|list| pod.object("spec").list(list));
         containers.map(|container| container.text("image").to_owned()).collect()
@@ -178,7 +208,7 @@ impl Plugin for ImagePolicyWebhook {
 
     async fn validate(&self, request: &Request<'_>) -> Result<(), StatusError> {
         if self.judge(request).await? == Judged::FailedOpen {
-            request.annotate(FAILED_OPEN, "true");
+            request.annotate(&format!("{AUDIT}failed-open"), "true");
         }
         Ok(())
     }
@@ -190,9 +220,13 @@ mod tests {
 
     #[test]
     fn times_have_limits() {
-        assert_eq!(ttl("allow cache", -1, 300), Ok(Duration::ZERO));
-        assert_eq!(ttl("allow cache", 0, 300), Ok(Duration::from_secs(300)));
-        assert_eq!(ttl("allow cache", 60, 300), Ok(Duration::from_secs(60)));
-        assert!(ttl("allow cache", 1801, 300).is_err());
+        assert_eq!(ALLOWED.read(-1), Ok(Duration::ZERO));
+        assert_eq!(ALLOWED.read(0), Ok(Duration::from_secs(300)));
+        assert_eq!(DENIED.read(60), Ok(Duration::from_secs(60)));
+        assert_eq!(RETRY.read(0), Ok(Duration::from_millis(500)));
+        let refused = |span: &Span, given| span.read(given).expect_err("out of range");
+        assert_eq!(refused(&ALLOWED, 1801), "allow cache: valid value is between 1s and 30m0s, got 30m1s");
+        assert_eq!(refused(&DENIED, -2), "deny cache: valid value is between 1s and 30m0s, got -2s");
+        assert_eq!(refused(&RETRY, 300_001), "backoff: valid value is between 1ms and 5m0s, got 5m0.001s");
     }
 }

@@ -10,6 +10,7 @@ use super::{Operation, Plugin, Request};
 mod audience;
 mod certificates;
 mod labels;
+mod pod_certificates;
 mod pods;
 
 /// See the module.
@@ -41,6 +42,7 @@ impl Plugin for NodeRestriction {
             ("", "persistentvolumeclaims") => judge_claim(request, &node),
             ("", "serviceaccounts") => judge_token(request, &node).await,
             ("certificates.k8s.io", "certificatesigningrequests") => certificates::judge(request),
+            ("certificates.k8s.io", "podcertificaterequests") => pod_certificates::judge(request, &node).await,
             ("coordination.k8s.io", "leases") => judge_lease(request, &node),
             ("storage.k8s.io", "csinodes") if request.name != node => {
                 Err(request.forbidden("can only access CSINode with the same name as the requesting node"))

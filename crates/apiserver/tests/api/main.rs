@@ -10,6 +10,8 @@ mod discovery;
 mod every_kind;
 mod flow;
 mod harness;
+mod image_policy;
+mod kubelets;
 mod lifecycle;
 mod lists;
 mod patches;

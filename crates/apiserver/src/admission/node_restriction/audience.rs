@@ -37,7 +37,10 @@ pub(super) async fn judge(request: &Request<'_>, token: &Map<String, Value>, pod
     if decision == Decision::Allow {
         return Ok(());
     }
-    Err(request.forbidden(format!("audience {wanted:?} not found in pod spec volume, ")))
+    let user = &request.cx.user.username;
+    Err(request.forbidden(format!(
+        "audience {wanted:?} not found in pod spec volume, {user} is not authorized to request tokens for this audience"
+    )))
 }
 
 /// Whether a volume of the pod wants tokens for this audience.

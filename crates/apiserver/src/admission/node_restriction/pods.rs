@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 
 use super::super::{Operation, Request};
 
-const MIRROR: &str = "kubernetes.io/config.mirror";
+pub(super) const MIRROR: &str = "kubernetes.io/config.mirror";
 
 /// A pod of the request's namespace.
 pub(super) async fn find(request: &Request<'_>, name: &str) -> Result<Object, StatusError> {
