@@ -22,6 +22,9 @@ pub(super) fn check(object: &Object, mutating: bool) -> Errors {
     }
     if let Some(constraints) = spec.value("matchResources") {
         matching::check(&mut errors, constraints.fields(), &path.child("matchResources"));
+        if mutating {
+            matching::only_changes(&mut errors, constraints.fields(), &path.child("matchResources"));
+        }
     }
     if !mutating {
         actions(&mut errors, spec, &path.child("validationActions"));

@@ -26,6 +26,14 @@ pub(super) fn check(errors: &mut Errors, constraints: &Map<String, Value>, path:
     }
 }
 
+/// What changes objects is not asked about deletions (upstream: `supportedMutatingOperations`).
+pub(super) fn only_changes(errors: &mut Errors, constraints: &Map<String, Value>, path: &Path) {
+    let known = ["*", "CONNECT", "CREATE", "UPDATE"];
+    let path = path.child("resourceRules").child("operations");
+    let operations = constraints.list("resourceRules").iter().flat_map(|rule| rule.texts("operations"));
+    errors.extend(operations.filter(|one| !known.contains(one)).map(|one| Error::not_supported(&path, one, &known)));
+}
+
 /// Upstream: `validateNamedRuleWithOperations`.
 fn named_rule(errors: &mut Errors, rule: &Value, path: &Path) {
     let mut seen = BTreeSet::new();

@@ -34,6 +34,9 @@ pub(super) fn check(object: &Object, old: Option<&Object>, mutating: bool) -> Er
             if constraints.list("resourceRules").is_empty() {
                 errors.push(Error::required(&at.child("resourceRules"), ""));
             }
+            if mutating {
+                matching::only_changes(&mut errors, constraints.fields(), &at);
+            }
         }
     }
     // What was valid stays so, whatever this server has come to think of it.
@@ -177,6 +180,9 @@ fn mutations(errors: &mut Errors, spec: &Map<String, Value>, path: &Path) {
     for (index, mutation) in spec.list("mutations").iter().enumerate() {
         let path = path.index(index);
         let kind = mutation.text("patchType");
+        if !check::required(errors, mutation.fields(), "patchType", &path) {
+            continue;
+        }
         let Some((_, own)) = PATCHES.iter().find(|(name, _)| *name == kind) else {
             errors.push(Error::not_supported(&path.child("patchType"), kind, &PATCHES.map(|(name, _)| name)));
             continue;

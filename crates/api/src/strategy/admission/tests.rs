@@ -135,6 +135,54 @@ fn policies_that_mutate() {
 }
 
 #[test]
+fn nothing_mutates_what_is_deleted() {
+    mutating(
+        |spec| {
+            spec["matchConstraints"]["resourceRules"][0]["operations"] = json!(["CREATE", "DELETE", "CONNECT"]);
+            spec["mutations"][0]["patchType"] = "".into();
+        },
+        expect![[r#"
+            spec.matchConstraints.resourceRules.operations: Unsupported value: "DELETE": supported values: "*", "CONNECT", "CREATE", "UPDATE"
+            spec.mutations[0].patchType: Required value"#]],
+    );
+    let mut rules = rules();
+    rules["resourceRules"][0]["operations"] = json!(["DELETE"]);
+    judge(
+        &PolicyBinding { mutating: true },
+        &json!({"policyName": "p", "matchResources": rules}),
+        |_| {},
+        expect![[
+            r#"spec.matchResources.resourceRules.operations: Unsupported value: "DELETE": supported values: "*", "CONNECT", "CREATE", "UPDATE""#
+        ]],
+    );
+}
+
+#[test]
+fn rules_of_policies() {
+    validating(
+        |spec| {
+            let rule = &mut spec["matchConstraints"]["resourceRules"][0];
+            rule["operations"] = json!(["*", "CREATE", "WATCH"]);
+            rule["apiGroups"] = json!(["*", "apps"]);
+            rule["apiVersions"] = json!(["", "*"]);
+            rule["resources"] = json!(["pods/*", "pods/status", "*/scale", "deployments/scale", "*", "pods", "*/*"]);
+            rule["scope"] = "Galaxy".into();
+        },
+        expect![[r#"
+            spec.matchConstraints.resourceRules[0].operations: Invalid value: ["*","CREATE","WATCH"]: if '*' is present, must not specify other operations
+            spec.matchConstraints.resourceRules[0].operations[2]: Unsupported value: "WATCH": supported values: "*", "CONNECT", "CREATE", "DELETE", "UPDATE"
+            spec.matchConstraints.resourceRules[0].apiGroups: Invalid value: ["*","apps"]: if '*' is present, must not specify other API groups
+            spec.matchConstraints.resourceRules[0].apiVersions: Invalid value: ["","*"]: if '*' is present, must not specify other API versions
+            spec.matchConstraints.resourceRules[0].apiVersions[0]: Required value
+            spec.matchConstraints.resourceRules[0].resources[1]: Invalid value: "pods/status": if 'pods/*' is present, must not specify pods/status
+            spec.matchConstraints.resourceRules[0].resources[3]: Invalid value: "deployments/scale": if '*/scale' is present, must not specify deployments/scale
+            spec.matchConstraints.resourceRules[0].resources: Invalid value: ["pods/*","pods/status","*/scale","deployments/scale","*","pods","*/*"]: if '*/*' is present, must not specify other resources
+            spec.matchConstraints.resourceRules[0].resources: Invalid value: ["pods/*","pods/status","*/scale","deployments/scale","*","pods","*/*"]: if '*' is present, must not specify other resources without subresources
+            spec.matchConstraints.resourceRules[0].scope: Unsupported value: "Galaxy": supported values: "*", "Cluster", "Namespaced""#]],
+    );
+}
+
+#[test]
 fn bindings() {
     binding(|_| {}, expect![""]);
     binding(
