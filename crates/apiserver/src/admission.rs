@@ -31,6 +31,7 @@ pub mod default_ingress_class;
 pub mod default_storage_class;
 pub mod default_toleration_seconds;
 pub mod deny_service_external_ips;
+pub mod dynamic_resources;
 pub mod event_rate_limit;
 pub mod extended_resource_toleration;
 pub mod image_policy_webhook;

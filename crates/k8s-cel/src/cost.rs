@@ -11,7 +11,7 @@ use std::sync::Arc;
 use crate::ast::{ACCUMULATOR, Call, Comprehension, Expr, Id, Literal, Node};
 use crate::check::Checked;
 use crate::environment::Environment;
-use crate::schema::Decl;
+use crate::schema::{Decl, Shape};
 use crate::types::Type;
 
 /// A string's work per character.
@@ -129,11 +129,16 @@ impl<'c> Coster<'c> {
                 if select.tests {
                     return cost;
                 }
-                let origin = match self.origin(&select.operand) {
-                    Some(Origin::Schema(decl)) => decl.field(&select.field).map(|field| field.decl.clone()),
+                let operand = self.origin(&select.operand);
+                let origin = match &operand {
+                    Some(Origin::Schema(decl)) => decl.field(&select.field).map(|field| &field.decl).or_else(|| {
+                        // All attributes of a device have the same greatest size.
+                        decl.elements().filter(|value| matches!(value.shape, Shape::Any))
+                    }),
                     _ => None,
                 };
-                self.put_origin(expr, origin.map(Origin::Schema));
+                let origin = origin.cloned().map(Origin::Schema);
+                self.put_origin(expr, origin);
                 match self.ty(&select.operand) {
                     Type::Map(..) | Type::Object(_) | Type::Message(_) => cost.add(Range::exactly(1)),
                     _ => cost,

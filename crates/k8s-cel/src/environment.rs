@@ -26,6 +26,7 @@ pub struct Environment {
     schemas: Vec<(String, Arc<Decl>)>,
     messages: Vec<(String, BTreeMap<String, Type>)>,
     mutates: bool,
+    binds: bool,
 }
 
 impl Environment {
@@ -71,6 +72,13 @@ impl Environment {
         self
     }
 
+    /// With the macro `cel.bind` (upstream: cel-go ext/bindings.go).
+    #[must_use]
+    pub(crate) fn with_bindings(mut self) -> Self {
+        self.binds = true;
+        self
+    }
+
     pub(crate) fn variable(&self, name: &str) -> Option<&Type> {
         self.variables.iter().rev().find(|(known, _)| known == name).map(|(_, ty)| ty)
     }
@@ -107,7 +115,7 @@ impl Environment {
     }
 
     fn compile_here(&self, source: &str) -> Result<Program, CompileError> {
-        let (mut expr, nodes) = parse::parse(source)?;
+        let (mut expr, nodes) = parse::parse(source, self.binds)?;
         let checked = check::check(self, source, &mut expr, nodes)?;
         let estimate = cost::estimate(self, &expr, &checked);
         let mut found = Found::default();

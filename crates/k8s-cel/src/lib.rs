@@ -17,6 +17,7 @@ pub mod budget;
 mod check;
 mod cost;
 mod declarations;
+pub mod devices;
 pub mod environment;
 pub mod error;
 pub mod escaping;

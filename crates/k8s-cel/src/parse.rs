@@ -40,21 +40,23 @@ impl Fault {
 }
 
 /// Parses a whole expression; answers the tree and the number of its nodes.
-pub(crate) fn parse(source: &str) -> Result<(Expr, Id), CompileError> {
+pub(crate) fn parse(source: &str, binds: bool) -> Result<(Expr, Id), CompileError> {
     let length = source.chars().count();
     let parsed = if length > MAX_LENGTH {
         let message = format!("expression code point size exceeds limit: size: {length}, limit {MAX_LENGTH}");
         Err(Fault::new(0, message))
     } else {
-        expression::Parser::new(source).whole()
+        expression::Parser::new(source, binds).whole()
     };
     parsed.map_err(|fault| CompileError::new(source, vec![Issue::at(source, fault.at, fault.message)]))
 }
 
 /// Makes nodes, and sees that there are not too many.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Builder {
     next: Id,
+    /// Whether `cel.bind` is a macro.
+    binds: bool,
 }
 
 impl Builder {

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use serde_json::Value as Json;
 
 use crate::escaping::escape;
-use crate::types::Type;
+use crate::types::{Opaque, Type};
 
 /// The largest request (upstream: `celconfig.MaxRequestSizeBytes`).
 pub(crate) const MAX_REQUEST_SIZE: u64 = 3 * 1024 * 1024;
@@ -41,6 +41,10 @@ pub(crate) enum Shape {
     Date,
     /// RFC 3339 in JSON.
     DateTime,
+    /// Something that is small, but not known before: an attribute of a device.
+    Any,
+    /// An amount: what a device has of something.
+    Quantity,
     List {
         items: Arc<Decl>,
         identity: Identity,
@@ -126,7 +130,7 @@ impl Decl {
         }
     }
 
-    fn scalar(shape: Shape, max_elements: u64, min_size: u64) -> Arc<Self> {
+    pub(crate) fn scalar(shape: Shape, max_elements: u64, min_size: u64) -> Arc<Self> {
         Arc::new(Self { shape, max_elements, min_size })
     }
 
@@ -195,7 +199,8 @@ impl Decl {
     /// The type of the node's values.
     pub(crate) fn ty(self: &Arc<Self>) -> Type {
         match &self.shape {
-            Shape::IntOrString => Type::Dyn,
+            Shape::IntOrString | Shape::Any => Type::Dyn,
+            Shape::Quantity => Type::Opaque(Opaque::Quantity),
             Shape::Bool => Type::Bool,
             Shape::Int => Type::Int,
             Shape::Double => Type::Double,

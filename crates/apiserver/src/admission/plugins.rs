@@ -9,11 +9,11 @@ use store::Store;
 
 use super::{
     Chain, Config, ConfigError, Plugin, always, always_pull_images, default_ingress_class, default_storage_class,
-    default_toleration_seconds, deny_service_external_ips, event_rate_limit, extended_resource_toleration,
-    image_policy_webhook, limit_pod_hard_anti_affinity_topology, limit_ranger, namespace_auto_provision,
-    namespace_exists, namespace_lifecycle, node_restriction, owner_references_permission, pod_node_selector,
-    pod_security, pod_toleration_restriction, pod_topology_labels, priority, pvc_resize, resource_quota, runtime_class,
-    service_account, storage_protection, taint_nodes_by_condition, webhook,
+    default_toleration_seconds, deny_service_external_ips, dynamic_resources, event_rate_limit,
+    extended_resource_toleration, image_policy_webhook, limit_pod_hard_anti_affinity_topology, limit_ranger,
+    namespace_auto_provision, namespace_exists, namespace_lifecycle, node_restriction, owner_references_permission,
+    pod_node_selector, pod_security, pod_toleration_restriction, pod_topology_labels, priority, pvc_resize,
+    resource_quota, runtime_class, service_account, storage_protection, taint_nodes_by_condition, webhook,
 };
 
 /// What a plugin is made of.
@@ -84,6 +84,7 @@ static ORDER: &[Place] = &[
     off("DenyServiceExternalIPs", |_| Ok(Box::new(deny_service_external_ips::DenyServiceExternalIPs))),
     on("PodTopologyLabels", |_| Ok(Box::new(pod_topology_labels::PodTopologyLabels))),
     given(OTHERS),
+    on("DynamicResources", |_| Ok(Box::new(dynamic_resources::DynamicResources))),
     given("MutatingAdmissionPolicy"),
     on("MutatingAdmissionWebhook", |parts| Ok(Box::new(webhook::MutatingAdmissionWebhook::new(parts.store)))),
     given("ValidatingAdmissionPolicy"),

@@ -6,6 +6,7 @@ mod cbor;
 mod conformance;
 mod custom;
 mod details;
+mod devices;
 mod discovery;
 mod every_kind;
 mod flow;

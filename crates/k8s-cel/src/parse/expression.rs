@@ -24,9 +24,9 @@ pub(super) struct Parser<'s> {
 }
 
 impl<'s> Parser<'s> {
-    pub(super) fn new(source: &'s str) -> Self {
+    pub(super) fn new(source: &'s str, binds: bool) -> Self {
         let current = Spanned { token: Token::End, start: 0, end: 0 };
-        Self { source, current, depth: 0, build: Builder::default() }
+        Self { source, current, depth: 0, build: Builder { next: 0, binds } }
     }
 
     /// The whole source as one expression.

@@ -30,10 +30,20 @@ pub(super) fn expand(
             collect(build, at, target, args, 1)
         }
         ("transformMap" | "transformMapEntry", 3 | 4) => into_map(build, at, function, target, args),
+        ("bind", 3) if build.binds && is_cel(&target) => {
+            let name = names(&mut args, 1)?.first;
+            let (value, result) = (args.remove(0), args.remove(0));
+            bind(build, at, &name, value, result)
+        }
         ("optMap" | "optFlatMap", 2) => optional_map(build, at, function, target, args),
         ("sortBy", 2) => sort_by(build, at, target, args),
         _ => build.member(at, target, function, args),
     }
+}
+
+/// Whether it is the name that `cel.bind` begins with.
+fn is_cel(target: &Expr) -> bool {
+    matches!(&target.node, Node::Ident(name) if &**name == "cel")
 }
 
 fn has(build: &mut Builder, at: usize, operand: Expr) -> Parsed<Expr> {

@@ -70,7 +70,7 @@ fn is_uuid(text: &str) -> bool {
 }
 
 /// The conditions to wait for, and those that end the wait (upstream: `validateDeviceBindingParameters`).
-fn binding(errors: &mut Errors, result: &Value, path: &Path) {
+pub(super) fn binding(errors: &mut Errors, result: &Value, path: &Path) {
     let lists @ [waits, fails] = ["bindingConditions", "bindingFailureConditions"];
     for list in lists {
         let (conditions, path) = (result.list(list), path.child(list));

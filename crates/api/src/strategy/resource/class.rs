@@ -2,6 +2,7 @@
 
 use apimachinery::Object;
 use apimachinery::field::{self, Error, Path};
+use apimachinery::resources::is_extended;
 
 use super::request;
 use crate::check::Errors;
@@ -25,6 +26,11 @@ impl Strategy for DeviceClass {
         }
         for (index, one) in config.iter().enumerate() {
             request::configuration(&mut errors, one, &path.index(index));
+        }
+        let name = spec.text("extendedResourceName");
+        if spec.has("extendedResourceName") && !is_extended(name) {
+            let path = Path::new("spec").child("extendedResourceName");
+            errors.push(Error::invalid(&path, name, "must be a valid extended resource name"));
         }
         errors
     }

@@ -1,5 +1,6 @@
 //! Requests, constraints and configurations of devices: what claims, their templates and classes share.
 
+use std::borrow::Cow;
 use std::collections::HashSet;
 
 use apimachinery::field::{Error, Path};
@@ -13,6 +14,9 @@ const MAX_ITEMS: usize = 32;
 const MAX_ALTERNATIVES: usize = 8;
 const MAX_EXPRESSION: usize = 10 * 1024;
 const MAX_PARAMETERS: usize = 10 * 1024;
+const MAX_TOLERATIONS: usize = 16;
+const MAX_DRIVER: usize = 63;
+const MAX_IDENTIFIER: usize = 32;
 
 /// The defaults of a claim's spec (upstream: `SetDefaults_ExactDeviceRequest`, `SetDefaults_DeviceSubRequest`).
 pub(super) fn default_claim(spec: &mut Map<String, Value>) {
@@ -36,10 +40,14 @@ fn default_request(request: &mut Map<String, Value>) {
 /// Rules of a claim's spec.
 pub(super) fn claim(errors: &mut Errors, spec: &Map<String, Value>, path: &Path) {
     let (devices, path) = (spec.object("devices"), path.child("devices"));
+    let before = errors.len();
     for list in ["requests", "constraints", "config"] {
         if devices.list(list).len() > MAX_ITEMS {
             errors.push(Error::too_many(&path.child(list), devices.list(list).len(), MAX_ITEMS));
         }
+    }
+    if errors.len() > before {
+        return;
     }
     let mut known = HashSet::new();
     for (index, one) in devices.list("requests").iter().enumerate() {
@@ -118,7 +126,12 @@ fn exact(errors: &mut Errors, request: &Map<String, Value>, path: &Path) {
             errors.push(Error::not_supported(&path.child("allocationMode"), other, &modes));
         }
     }
-    for (index, toleration) in request.list("tolerations").iter().enumerate() {
+    let tolerations = request.list("tolerations");
+    if tolerations.len() > MAX_TOLERATIONS {
+        errors.push(Error::too_many(&path.child("tolerations"), tolerations.len(), MAX_TOLERATIONS));
+        return;
+    }
+    for (index, toleration) in tolerations.iter().enumerate() {
         self::toleration(errors, toleration, &path.child("tolerations").index(index));
     }
 }
@@ -140,7 +153,7 @@ pub(super) fn toleration(errors: &mut Errors, toleration: &Value, path: &Path) {
     check::one_of(errors, toleration.fields(), "effect", &effects, path);
 }
 
-/// CEL selectors of devices; that they compile is seen where they are run.
+/// CEL selectors of devices; that they compile is the server's to see (`DynamicResources`).
 pub(super) fn selectors(errors: &mut Errors, selectors: &[Value], path: &Path) {
     if selectors.len() > MAX_ITEMS {
         errors.push(Error::too_many(path, selectors.len(), MAX_ITEMS));
@@ -152,9 +165,7 @@ pub(super) fn selectors(errors: &mut Errors, selectors: &[Value], path: &Path) {
             continue;
         }
         let expression = selector.object("cel").text("expression");
-        if expression.is_empty() {
-            errors.push(Error::required(&path.child("expression"), ""));
-        } else if expression.len() > MAX_EXPRESSION {
+        if expression.len() > MAX_EXPRESSION {
             errors.push(Error::too_long(&path.child("expression"), MAX_EXPRESSION));
         }
     }
@@ -188,12 +199,15 @@ pub(super) fn parameters(errors: &mut Errors, given: &Value, most: usize, path: 
 /// A driver's name: short and a subdomain.
 pub(super) fn driver(errors: &mut Errors, of: &Map<String, Value>, field: &str, path: &Path) {
     if check::required(errors, of, field, path) {
-        let (name, path) = (of.text(field), path.child(field));
-        if name.len() > 63 {
-            errors.push(Error::too_long(&path, 63));
-        }
-        check::named(errors, names::dns1123_subdomain, name, &path);
+        driver_name(errors, of.text(field), &path.child(field));
     }
+}
+
+fn driver_name(errors: &mut Errors, name: &str, path: &Path) {
+    if name.len() > MAX_DRIVER {
+        errors.push(Error::too_long(path, MAX_DRIVER));
+    }
+    check::named(errors, names::dns1123_subdomain, name, path);
 }
 
 /// The names of a claim's requests, and of their alternatives.
@@ -222,10 +236,8 @@ pub(super) fn references(errors: &mut Errors, of: &Value, known: &HashSet<String
 /// The name of one request, or of an alternative of one.
 pub(super) fn reference(errors: &mut Errors, name: &str, known: &HashSet<String>, path: &Path) {
     let segments: Vec<&str> = name.split('/').collect();
-    if segments.len() <= 2 {
-        for segment in segments {
-            check::named(errors, names::dns1123_label, segment, path);
-        }
+    for segment in segments.iter().filter(|_| segments.len() <= 2) {
+        check::named(errors, names::dns1123_label, segment, path);
     }
     if !known.contains(name) {
         let detail = "must be the name of a request in the claim or the name of a request and a subrequest \
@@ -234,20 +246,44 @@ pub(super) fn reference(errors: &mut Errors, name: &str, known: &HashSet<String>
     }
 }
 
-/// A C identifier, maybe within a domain.
+/// A C identifier, maybe within a domain (upstream: `validateQualifiedName`, `validateFullyQualifiedName`).
 pub(super) fn qualified(errors: &mut Errors, name: &str, needs_domain: bool, path: &Path) {
-    let (domain, identifier) = name.split_once('/').map_or(("", name), |(domain, identifier)| (domain, identifier));
-    if name.contains('/') {
-        check::named(errors, names::dns1123_subdomain, domain, path);
-    } else if needs_domain {
-        errors.push(Error::invalid(path, name, "must include a domain"));
-    }
-    if identifier.is_empty() {
-        errors.push(Error::required(path, "the name must not be empty"));
-    } else {
-        check::named(errors, names::c_identifier, identifier, path);
-        if identifier.len() > 32 {
-            errors.push(Error::too_long(path, 32));
+    let parts: Vec<&str> = name.split('/').collect();
+    let identifier = |errors: &mut Errors, identifier: &str| {
+        if identifier.len() > MAX_IDENTIFIER {
+            errors.push(Error::too_long(path, MAX_IDENTIFIER));
         }
+        check::named(errors, names::c_identifier, identifier, path);
+    };
+    match parts[..] {
+        [name] => identifier(errors, name),
+        [domain, name] => {
+            if domain.is_empty() {
+                errors.push(Error::invalid(path, "", "the domain must not be empty"));
+            } else {
+                driver_name(errors, domain, path);
+            }
+            if name.is_empty() {
+                errors.push(Error::invalid(path, "", "the name must not be empty"));
+            } else {
+                identifier(errors, name);
+            }
+        }
+        _ => errors.push(Error::invalid(path, name, "must not contain more than one slash")),
+    }
+    if needs_domain && parts.len() == 1 {
+        let detail = "a fully qualified name must be a domain and a name separated by a slash";
+        errors.push(Error::invalid(path, name, detail));
+    }
+}
+
+/// A key as paths show it: of one that is too long, the beginning and the end (upstream: `truncateIfTooLong`).
+pub(super) fn key_too_long(key: &str) -> Cow<'_, str> {
+    const DOTS: &str = "...";
+    let most = MAX_DRIVER + 1 + MAX_IDENTIFIER;
+    let rest = most - DOTS.len();
+    match (key.get(..rest.div_ceil(2)), key.get(key.len().saturating_sub(rest / 2)..)) {
+        (Some(begin), Some(end)) if key.len() > most => format!("{begin}{DOTS}{end}").into(),
+        _ => key.into(),
     }
 }

@@ -6,17 +6,21 @@ use apimachinery::Object;
 use apimachinery::field::{self, Error, Path};
 use serde_json::{Map, Value};
 
-use super::super::pod::{node_selector, not_below_zero};
-use super::request::{driver, qualified};
+use super::super::pod::node_selector;
+use super::request::driver;
 use super::taint_rule;
 use crate::check::{self, Errors, names};
 use crate::json::{Read, Write};
 use crate::resource::{Strategy, WriteContext};
 
+mod capacity;
+mod device;
+
+/// As many devices a slice may have, and as many where some have taints or share counters.
 const MAX_DEVICES: usize = 128;
+const MAX_ADVANCED: usize = 64;
 const MAX_POOL: usize = 253;
-const MAX_FACTS: usize = 32;
-const MAX_TEXT: usize = 64;
+const MAX_COUNTER_SETS: usize = 8;
 
 /// Ways to say from where the devices can be reached.
 const NODES: &[&str] = &["nodeName", "nodeSelector", "allNodes", "perDeviceNodeSelection"];
@@ -37,35 +41,70 @@ impl Strategy for ResourceSlice {
     }
 
     fn validate(&self, object: &Object) -> Vec<field::Error> {
-        let mut errors = Errors::new();
-        let (spec, path) = (object.object("spec"), Path::new("spec"));
-        driver(&mut errors, spec, "driver", &path);
-        pool(&mut errors, spec.object("pool"), &path.child("pool"));
-        nodes(&mut errors, spec, &path);
-        let (devices, path) = (spec.list("devices"), path.child("devices"));
-        if devices.len() > MAX_DEVICES {
-            errors.push(Error::too_many(&path, devices.len(), MAX_DEVICES));
-        }
-        let mut seen = HashSet::new();
-        for (index, one) in devices.iter().enumerate() {
-            let path = path.index(index);
-            device(&mut errors, one, &path);
-            if !seen.insert(one.text("name")) {
-                errors.push(Error::duplicate(&path.child("name"), one.text("name")));
-            }
-        }
-        errors
+        slice(object.object("spec"), None)
     }
 
     fn validate_update(&self, object: &Object, old: &Object) -> Vec<field::Error> {
-        let mut errors = Errors::new();
         let (new, old, path) = (object.object("spec"), old.object("spec"), Path::new("spec"));
+        let mut errors = slice(new, Some(old));
         for field in ["driver", "nodeName"] {
             check::immutable(&mut errors, new.value(field), old.value(field), &path.child(field));
         }
         let (new, old, path) = (new.object("pool"), old.object("pool"), path.child("pool").child("name"));
         check::immutable(&mut errors, new.value("name"), old.value("name"), &path);
         errors
+    }
+
+    /// What a device has stays as it was judged once.
+    fn judges_updates_alone(&self) -> bool {
+        true
+    }
+}
+
+/// Upstream: `validateResourceSliceSpec`.
+fn slice(spec: &Map<String, Value>, old: Option<&Map<String, Value>>) -> Errors {
+    let mut errors = Errors::new();
+    let path = Path::new("spec");
+    driver(&mut errors, spec, "driver", &path);
+    pool(&mut errors, spec.object("pool"), &path.child("pool"));
+    nodes(&mut errors, spec, &path);
+    if spec.has("sharedCounters") && spec.has("devices") {
+        errors.push(Error::invalid(&path, "", "only one of `sharedCounters` or `devices` is allowed"));
+    }
+    devices(&mut errors, spec, old, &path.child("devices"));
+    let (sets, path) = (spec.list("sharedCounters"), path.child("sharedCounters"));
+    if sets.len() > MAX_COUNTER_SETS {
+        errors.push(Error::too_many(&path, sets.len(), MAX_COUNTER_SETS));
+        return errors;
+    }
+    for (index, set) in sets.iter().enumerate() {
+        let path = path.index(index);
+        device::counters(&mut errors, set, "name", &path);
+        if sets[..index].iter().any(|other| other.text("name") == set.text("name")) {
+            errors.push(Error::duplicate(&path.child("name"), set.text("name")));
+        }
+    }
+    errors
+}
+
+fn devices(errors: &mut Errors, spec: &Map<String, Value>, old: Option<&Map<String, Value>>, path: &Path) {
+    let devices = spec.list("devices");
+    let is_advanced = |device: &Value| ["taints", "consumesCounters"].iter().any(|list| !device.list(list).is_empty());
+    let most = if devices.iter().any(is_advanced) { MAX_ADVANCED } else { MAX_DEVICES };
+    if devices.len() > most {
+        errors.push(Error::too_many(path, devices.len(), most));
+        return;
+    }
+    let per_device = spec.flag("perDeviceNodeSelection");
+    let mut seen = HashSet::new();
+    for (index, one) in devices.iter().enumerate() {
+        let path = path.index(index);
+        let mut before = old.into_iter().flat_map(|old| old.list("devices"));
+        let before = before.find(|before| before.text("name") == one.text("name"));
+        device::device(errors, one, before, per_device, &path);
+        if !seen.insert(one.text("name")) {
+            errors.push(Error::duplicate(&path.child("name"), one.text("name")));
+        }
     }
 }
 
@@ -93,73 +132,52 @@ pub(super) fn pool_name(errors: &mut Errors, of: &Map<String, Value>, field: &st
 }
 
 fn nodes(errors: &mut Errors, spec: &Map<String, Value>, path: &Path) {
-    let given: Vec<&str> = NODES
-        .iter()
-        .copied()
-        .filter(|field| match spec.value(field) {
-            Some(Value::Bool(value)) => *value,
-            Some(Value::String(text)) => !text.is_empty(),
-            other => other.is_some(),
-        })
-        .collect();
     let all = "`nodeName`, `nodeSelector`, `allNodes`, `perDeviceNodeSelection`";
-    match given.len() {
-        0 => errors.push(Error::required(path, format!("exactly one of {all} is required"))),
-        1 => {}
-        _ => {
-            let given: Vec<String> = given.iter().map(|field| format!("`{field}`")).collect();
-            let listed = format!("{{{}}}", given.join(", "));
-            let detail = format!("exactly one of {all} is required, but multiple fields are set");
-            errors.push(Error::invalid(path, listed, detail));
-        }
-    }
+    let words = [
+        format!("exactly one of {all} is required"),
+        format!("exactly one of {all} is required, but multiple fields are set"),
+    ];
+    one_of(errors, spec, NODES, "must be either unset or set to a non-empty string", &words, path);
     if spec.has("nodeSelector") {
-        let (selector, path) = (spec.object("nodeSelector"), path.child("nodeSelector"));
-        node_selector(errors, selector, &path);
-        if selector.list("nodeSelectorTerms").len() > 1 {
-            let detail = "must have exactly one node selector term";
-            errors.push(Error::invalid_whole(&path.child("nodeSelectorTerms"), detail));
+        let terms = spec.object("nodeSelector").list("nodeSelectorTerms");
+        if terms.len() != 1 {
+            let path = path.child("nodeSelector").child("nodeSelectorTerms");
+            errors.push(Error::invalid(&path, terms.to_vec(), "must have exactly one node selector term"));
         }
-    }
-    if !spec.text("nodeName").is_empty() {
-        check::named(errors, names::dns1123_subdomain, spec.text("nodeName"), &path.child("nodeName"));
     }
 }
 
-fn device(errors: &mut Errors, device: &Value, path: &Path) {
-    check::required_name(errors, names::dns1123_label, device.fields(), "name", path);
-    let (attributes, capacity) = (device.object("attributes"), device.object("capacity"));
-    if attributes.len() + capacity.len() > MAX_FACTS {
-        let detail = format!("the total number of attributes and capacities must not exceed {MAX_FACTS}");
-        errors.push(Error::invalid(path, attributes.len() + capacity.len(), detail));
-    }
-    for (name, value) in attributes {
-        let path = path.child("attributes").key(name);
-        qualified(errors, name, false, &path);
-        attribute(errors, value, &path);
-    }
-    for (name, value) in capacity {
-        let path = path.child("capacity").key(name);
-        qualified(errors, name, false, &path);
-        if let Some(amount) = value.value("value") {
-            not_below_zero(errors, amount, &path.child("value"));
+/// One and only one of the fields that say from where devices can be reached; the words are for none and for many.
+fn one_of(
+    errors: &mut Errors,
+    of: &Map<String, Value>,
+    fields: &[&str],
+    empty: &str,
+    words: &[String; 2],
+    path: &Path,
+) {
+    let mut given: Vec<String> = Vec::new();
+    for field in fields {
+        let at = path.child(field);
+        match of.value(field) {
+            None => continue,
+            Some(Value::String(name)) if name.is_empty() => {
+                errors.push(Error::invalid(&at, "", empty));
+                continue;
+            }
+            Some(Value::String(name)) => check::named(errors, names::dns1123_subdomain, name, &at),
+            Some(Value::Bool(false)) => {
+                errors.push(Error::invalid(&at, false, "must be either unset or set to true"));
+                continue;
+            }
+            Some(Value::Object(selector)) => node_selector(errors, selector, &at),
+            Some(_) => {}
         }
+        given.push(format!("`{field}`"));
     }
-    for (index, taint) in device.list("taints").iter().enumerate() {
-        taint_rule::taint(errors, taint.fields(), &path.child("taints").index(index));
-    }
-}
-
-fn attribute(errors: &mut Errors, value: &Value, path: &Path) {
-    let kinds = ["bool", "int", "string", "version"];
-    match kinds.iter().filter(|kind| value.has(kind)).count() {
-        0 => errors.push(Error::required(path, "exactly one value must be specified")),
+    match given.len() {
+        0 => errors.push(Error::required(path, words[0].as_str())),
         1 => {}
-        _ => errors.push(Error::invalid(path, value.clone(), "exactly one value must be specified")),
-    }
-    for kind in ["string", "version"] {
-        if value.text(kind).len() > MAX_TEXT {
-            errors.push(Error::too_long(&path.child(kind), MAX_TEXT));
-        }
+        _ => errors.push(Error::invalid(path, format!("{{{}}}", given.join(", ")), words[1].as_str())),
     }
 }

@@ -48,7 +48,7 @@ fn claims_are_checked() {
             spec.devices.requests[1].exactly.count: Invalid value: 2: must not be specified when allocationMode is 'All'
             spec.devices.requests[2]: Invalid value: exactly one of `exactly` or `firstAvailable` is required, but multiple fields are set
             spec.devices.constraints[0].requests[0]: Invalid value: "x": must be the name of a request in the claim or the name of a request and a subrequest separated by '/'
-            spec.devices.constraints[0].matchAttribute: Invalid value: "model": must include a domain
+            spec.devices.constraints[0].matchAttribute: Invalid value: "model": a fully qualified name must be a domain and a name separated by a slash
             spec.devices.config[0].opaque.driver: Required value
             spec.devices.config[0].opaque.parameters: Invalid value: "<value omitted>": must be a valid JSON object
         "#]],
@@ -76,6 +76,38 @@ fn an_allocation_stays_and_is_there_for_consumers() {
 }
 
 #[test]
+fn slices_share_counters_or_have_devices() {
+    let pool = json!({"name": "node-1", "resourceSliceCount": 1, "generation": 1});
+    let set = json!({"name": "memory", "counters": {"slice-0": {"value": "1"}}});
+    let of = |more: Value| {
+        let mut spec = json!({"driver": "d.example", "pool": pool, "allNodes": true});
+        spec.as_object_mut().expect("fields").extend(more.as_object().cloned().unwrap_or_default());
+        spec
+    };
+    check(&ResourceSlice, of(json!({"sharedCounters": [set]})), &expect![[""]]);
+    check(
+        &ResourceSlice,
+        of(json!({"sharedCounters": [set, set, {"counters": {}}], "devices": [], "nodeName": ""})),
+        &expect![[r#"
+            spec.nodeName: Invalid value: "": must be either unset or set to a non-empty string
+            spec: Invalid value: "": only one of `sharedCounters` or `devices` is allowed
+            spec.sharedCounters[1].name: Duplicate value: "memory"
+            spec.sharedCounters[2].name: Required value
+            spec.sharedCounters[2].counters: Required value
+        "#]],
+    );
+    let tainted = |name: usize| json!({"name": format!("gpu-{name}"), "taints": [{"key": "a", "effect": "None"}]});
+    let devices: Vec<Value> = (0..65).map(tainted).collect();
+    check(
+        &ResourceSlice,
+        of(json!({"devices": devices})),
+        &expect![[r#"
+            spec.devices: Too many: 65: must have at most 64 items
+        "#]],
+    );
+}
+
+#[test]
 fn slices_are_checked() {
     let pool = json!({"name": "node-1", "resourceSliceCount": 1, "generation": 1});
     check(
@@ -99,9 +131,8 @@ fn slices_are_checked() {
             spec: Invalid value: "{`nodeName`, `allNodes`}": exactly one of `nodeName`, `nodeSelector`, `allNodes`, `perDeviceNodeSelection` is required, but multiple fields are set
             spec.devices[0].name: Invalid value: "A": a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start and end with an alphanumeric character (e.g. 'my-name',  or '123-abc', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?')
             spec.devices[1].name: Invalid value: "A": a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start and end with an alphanumeric character (e.g. 'my-name',  or '123-abc', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?')
-            spec.devices[1].attributes[a-b]: Invalid value: "a-b": a valid C identifier must start with alphabetic character or '_', followed by a string of alphanumeric characters or '_' (e.g. 'my_name',  or 'MY_NAME',  or 'MyName', regex used for validation is '[A-Za-z_][A-Za-z0-9_]*')
-            spec.devices[1].attributes[a-b]: Required value: exactly one value must be specified
-            spec.devices[1].capacity[m].value: Invalid value: "-1": must be greater than or equal to 0
+            spec.devices[1].attributes: Invalid value: "a-b": a valid C identifier must start with alphabetic character or '_', followed by a string of alphanumeric characters or '_' (e.g. 'my_name',  or 'MY_NAME',  or 'MyName', regex used for validation is '[A-Za-z_][A-Za-z0-9_]*')
+            spec.devices[1].attributes[a-b]: Invalid value: "": exactly one value must be specified
             spec.devices[1].name: Duplicate value: "A"
         "#]],
     );
