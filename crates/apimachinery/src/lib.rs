@@ -17,6 +17,7 @@ pub mod names;
 pub mod object;
 pub mod patch;
 pub mod quantity;
+pub mod resources;
 pub mod schema;
 pub mod status;
 pub mod user;

@@ -5,27 +5,16 @@ use std::time::Duration;
 
 use apimachinery::Object;
 use apimachinery::json::Read;
+use apimachinery::resources::{is_compute, is_compute_of_quotas, is_extended, is_native};
 use jiff::Timestamp;
 use serde_json::{Map, Value};
 
-use crate::resources::{ResourceList, Side, is_extended, is_native, of_pod};
+use crate::resources::{ResourceList, Side, of_pod};
 
 /// The names in quotas that pods count for.
 pub(crate) fn counts_for(name: &str) -> bool {
-    const NAMES: [&str; 11] = [
-        "count/pods",
-        "cpu",
-        "memory",
-        "ephemeral-storage",
-        "requests.cpu",
-        "requests.memory",
-        "requests.ephemeral-storage",
-        "limits.cpu",
-        "limits.memory",
-        "limits.ephemeral-storage",
-        "pods",
-    ];
-    NAMES.contains(&name)
+    matches!(name, "pods" | "count/pods")
+        || is_compute_of_quotas(name)
         || name.starts_with("hugepages-")
         || name.starts_with("requests.hugepages-")
         || (!is_native(name) && name.starts_with("requests."))
@@ -85,7 +74,7 @@ fn is_charged(pod: &Object, now: Timestamp) -> bool {
 fn compute_usage(requests: &ResourceList, limits: &ResourceList) -> ResourceList {
     let mut usage = ResourceList::default();
     for (name, amount) in &requests.0 {
-        let plain = matches!(name.as_str(), "cpu" | "memory" | "ephemeral-storage") || name.starts_with("hugepages-");
+        let plain = is_compute(name) || name.starts_with("hugepages-");
         if plain {
             usage.0.insert(name.clone(), *amount);
         }

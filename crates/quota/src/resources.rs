@@ -6,7 +6,6 @@ use std::fmt;
 
 use apimachinery::json::Read;
 use apimachinery::quantity::{Format, Quantity};
-use apimachinery::validation::qualified_name;
 use serde_json::{Map, Value};
 
 /// Amounts by the name of a resource.
@@ -82,16 +81,6 @@ impl fmt::Display for ResourceList {
         }
         Ok(())
     }
-}
-
-/// Whether Kubernetes itself knows the resource (upstream: `helper.IsNativeResource`).
-pub fn is_native(name: &str) -> bool {
-    !name.contains('/') || name.contains("kubernetes.io/")
-}
-
-/// Whether nodes offer the resource through a plugin (upstream: `helper.IsExtendedResourceName`).
-pub fn is_extended(name: &str) -> bool {
-    !is_native(name) && !name.starts_with("requests.") && qualified_name(&format!("requests.{name}")).is_empty()
 }
 
 /// Requests or limits.
@@ -205,17 +194,5 @@ mod tests {
             "containers": [{"resources": {"limits": {"cpu": "1"}}}], "overhead": {"cpu": "1", "memory": "1Mi"},
         }});
         assert_eq!(of_pod(pod.fields(), Side::Limits).to_string(), "cpu=2");
-    }
-
-    #[test]
-    fn extended_resources_have_a_domain_of_their_own() {
-        for (name, expected) in [
-            ("nvidia.com/gpu", true),
-            ("cpu", false),
-            ("kubernetes.io/batch-cpu", false),
-            ("requests.nvidia.com/gpu", false),
-        ] {
-            assert_eq!(is_extended(name), expected, "{name}");
-        }
     }
 }

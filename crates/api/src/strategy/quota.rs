@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use apimachinery::Object;
 use apimachinery::field::{self, Error, Path};
 use apimachinery::quantity::{Format, Quantity};
+use apimachinery::resources::{is_compute_of_quotas, is_counted};
 use serde_json::{Map, Value};
 
 use super::pod::{container_resource, not_below_zero, overcommits, resource_name};
@@ -178,35 +179,9 @@ impl Strategy for ResourceQuota {
     }
 }
 
-/// Amounts that need no domain, besides [`WHOLE`] (upstream: `standardQuotaResources`).
-const DIVISIBLE: [&str; 10] = [
-    "cpu",
-    "memory",
-    "ephemeral-storage",
-    "requests.cpu",
-    "requests.memory",
-    "requests.storage",
-    "requests.ephemeral-storage",
-    "limits.cpu",
-    "limits.memory",
-    "limits.ephemeral-storage",
-];
-
-/// Amounts that are numbers of things.
-const WHOLE: [&str; 9] = [
-    "pods",
-    "resourcequotas",
-    "services",
-    "replicationcontrollers",
-    "secrets",
-    "persistentvolumeclaims",
-    "configmaps",
-    "services.nodeports",
-    "services.loadbalancers",
-];
-
+/// Amounts that need no domain (upstream: `standardQuotaResources`).
 fn is_standard(name: &str) -> bool {
-    DIVISIBLE.contains(&name) || WHOLE.contains(&name) || is_huge_page(name)
+    is_compute_of_quotas(name) || name == "requests.storage" || is_counted(name) || is_huge_page(name)
 }
 
 fn is_huge_page(name: &str) -> bool {
@@ -221,7 +196,7 @@ fn amounts(errors: &mut Errors, list: &Map<String, Value>, path: &Path) {
             errors.push(Error::invalid(&path, name.as_str(), "must be a standard resource for quota"));
         }
         not_below_zero(errors, value, &path);
-        let counts = WHOLE.contains(&name.as_str()) || name.starts_with("count/");
+        let counts = is_counted(name) || name.starts_with("count/");
         if counts && quantity(value).as_i64().is_none() {
             errors.push(Error::invalid(&path, value.clone(), "must be an integer"));
         }

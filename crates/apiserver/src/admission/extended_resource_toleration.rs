@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 
 use apimachinery::StatusError;
 use apimachinery::json::{Read, Write};
+use apimachinery::resources::is_extended;
 use async_trait::async_trait;
-use quota::resources::is_extended;
 use serde_json::{Value, json};
 
 use super::{Plugin, Request};

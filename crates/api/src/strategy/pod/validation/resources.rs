@@ -2,33 +2,11 @@
 
 use apimachinery::field::{Error, Path};
 use apimachinery::quantity::Quantity;
+use apimachinery::resources::{is_compute, is_compute_of_quotas, is_counted, is_extended, is_native};
 use serde_json::{Map, Value};
 
 use crate::check::{self, Errors, named, names};
 use crate::json::Read;
-
-/// The resources that Kubernetes itself gives a meaning, for containers.
-const STANDARD: &[&str] = &["cpu", "memory", "ephemeral-storage"];
-
-/// What else can be counted.
-const OF_QUOTAS: &[&str] = &[
-    "storage",
-    "requests.cpu",
-    "requests.memory",
-    "requests.ephemeral-storage",
-    "limits.cpu",
-    "limits.memory",
-    "limits.ephemeral-storage",
-    "pods",
-    "resourcequotas",
-    "services",
-    "replicationcontrollers",
-    "secrets",
-    "configmaps",
-    "persistentvolumeclaims",
-    "services.nodeports",
-    "services.loadbalancers",
-];
 
 /// The resources of a container.
 pub(crate) fn requirements(errors: &mut Errors, resources: &Map<String, Value>, path: &Path) {
@@ -112,19 +90,8 @@ fn in_pages(name: &str, value: &Value) -> bool {
 /// The amount of a resource: not negative, and whole where things are counted
 /// (upstream: `ValidateResourceQuantityValue`).
 pub(crate) fn quantity_of(errors: &mut Errors, name: &str, value: &Value, path: &Path) {
-    const COUNTED: &[&str] = &[
-        "pods",
-        "resourcequotas",
-        "services",
-        "replicationcontrollers",
-        "secrets",
-        "configmaps",
-        "persistentvolumeclaims",
-        "services.nodeports",
-        "services.loadbalancers",
-    ];
     not_below_zero(errors, value, path);
-    if COUNTED.contains(&name) && check::quantity(value).milli_value() % 1000 != 0 {
+    if is_counted(name) && check::quantity(value).milli_value() % 1000 != 0 {
         errors.push(Error::invalid(path, text(value), "must be an integer"));
     }
     whole(errors, name, value, path);
@@ -144,16 +111,6 @@ fn whole(errors: &mut Errors, name: &str, value: &Value, path: &Path) {
     }
 }
 
-/// Whether the resource is one of Kubernetes' own.
-fn is_native(name: &str) -> bool {
-    !name.contains('/') || name.contains("kubernetes.io/")
-}
-
-/// Whether the resource is somebody else's, and can stand in a quota (upstream: `IsExtendedResourceName`).
-fn is_extended(name: &str) -> bool {
-    !is_native(name) && !name.starts_with("requests.") && names::qualified_name(&format!("requests.{name}")).is_empty()
-}
-
 /// Whether requests may be smaller than limits.
 pub(crate) fn overcommits(name: &str) -> bool {
     is_native(name) && !is_huge_page(name)
@@ -162,7 +119,8 @@ pub(crate) fn overcommits(name: &str) -> bool {
 /// The name of any resource.
 pub(crate) fn resource_name(errors: &mut Errors, name: &str, path: &Path) {
     named(errors, names::qualified_name, name, path);
-    if !name.contains('/') && !is_huge_page(name) && !STANDARD.contains(&name) && !OF_QUOTAS.contains(&name) {
+    let is_known = is_huge_page(name) || is_compute_of_quotas(name) || is_counted(name) || name == "storage";
+    if !name.contains('/') && !is_known {
         errors.push(Error::invalid(path, name, "must be a standard resource type or fully qualified"));
     }
 }
@@ -171,7 +129,7 @@ pub(crate) fn resource_name(errors: &mut Errors, name: &str, path: &Path) {
 pub(crate) fn container_resource(errors: &mut Errors, name: &str, path: &Path) {
     resource_name(errors, name, path);
     if !name.contains('/') {
-        if !STANDARD.contains(&name) && !is_huge_page(name) {
+        if !is_compute(name) && !is_huge_page(name) {
             errors.push(Error::invalid(path, name, "must be a standard resource for containers"));
         }
     } else if !is_native(name) && !is_extended(name) {
