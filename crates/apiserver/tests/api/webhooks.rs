@@ -3,6 +3,9 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use apiserver::Config;
+use apiserver::authenticator::NobodyKnown;
+use audit::{Audit, Policy};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use component_base::Scope;
@@ -18,6 +21,7 @@ use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 
 use crate::harness::{Answer, Cluster};
+use crate::who::Kept;
 
 const CONFIG_MAPS: &str = "/api/v1/namespaces/default/configmaps";
 pub const VALIDATING: &str = "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations";
@@ -406,4 +410,52 @@ async fn what_comes_of_calls_is_counted() {
         let like: Vec<&str> = page.lines().filter(|known| known.starts_with("apiserver_admission_webhook")).collect();
         assert!(page.lines().any(|known| known == line), "{line} is not in\n{}", like.join("\n"));
     }
+}
+
+#[tokio::test]
+async fn patches_are_noted_for_those_who_may_read_requests() {
+    let annotations = async |level: &str| {
+        let (scope, log) = (Scope::root(), Kept::default());
+        let policy = format!("apiVersion: audit.k8s.io/v1\nkind: Policy\nrules: [{{level: {level}}}]\n");
+        let audit = Audit::new(Policy::parse(&policy).expect("a policy"), vec![Box::new(log.clone())]);
+        let config = Config { audit: Some(audit), ..testserver::config() };
+        let cluster = Cluster::with(config, Arc::new(NobodyKnown), &scope).await;
+        let hook = Hook::start(|_| patch(json!([{"op": "add", "path": "/data", "value": {"a": "b"}}]))).await;
+        configure(&cluster, MUTATING, "m", &[hook.webhook(json!({}))]).await;
+        assert_eq!(make(&cluster, "a").await.at("/data/a"), "b");
+        let last = log.0.lock().last().map(|event| event["annotations"].clone()).unwrap_or_default();
+        let of_webhooks = |(key, value): (String, Value)| {
+            let text = value.as_str().unwrap_or_default().to_owned();
+            key.contains("webhook").then(|| format!("{key} {text}"))
+        };
+        last.as_object().cloned().unwrap_or_default().into_iter().filter_map(of_webhooks).collect::<Vec<_>>()
+    };
+    let mutated = r#"mutation.webhook.admission.k8s.io/round_0_index_0 {"configuration":"m","mutated":true,"webhook":"hook.example.com"}"#;
+    let patched = r#"patch.webhook.admission.k8s.io/round_0_index_0 {"configuration":"m","patch":[{"op":"add","path":"/data","value":{"a":"b"}}],"patchType":"JSONPatch","webhook":"hook.example.com"}"#;
+    assert_eq!(annotations("Metadata").await, [mutated]);
+    assert_eq!(annotations("Request").await, [mutated, patched]);
+    assert_eq!(annotations("RequestResponse").await, [mutated, patched]);
+}
+
+#[tokio::test]
+async fn webhooks_have_no_say_about_webhooks_and_policies() {
+    let cluster = Cluster::new().await;
+    let hook = Hook::start(|_| json!({"allowed": false})).await;
+    let everything = json!({"operations": ["*"], "apiGroups": ["*"], "apiVersions": ["*"], "resources": ["*/*"]});
+    let webhook = || hook.webhook(json!({"rules": [everything]}));
+    configure(&cluster, VALIDATING, "v", &[webhook()]).await;
+    configure(&cluster, MUTATING, "m", &[webhook()]).await;
+    configure(&cluster, VALIDATING, "w", &[webhook()]).await;
+    let group = "/apis/admissionregistration.k8s.io/v1";
+    let rule = json!({"operations": ["*"], "apiGroups": [""], "apiVersions": ["v1"], "resources": ["pods"]});
+    let policy = json!({"metadata": {"name": "p"}, "spec": {
+        "matchConstraints": {"resourceRules": [rule]}, "validations": [{"expression": "true"}],
+    }});
+    assert_eq!(cluster.post(&format!("{group}/validatingadmissionpolicies"), policy).await.code, 201);
+    assert_eq!(make(&cluster, "a").await.code, 400, "all others are refused");
+    for name in ["v", "w"] {
+        assert_eq!(cluster.delete(&format!("{VALIDATING}/{name}")).await.code, 200);
+    }
+    let groups: Vec<Value> = hook.asked().iter().map(|request| request["resource"]["group"].clone()).collect();
+    assert!(!groups.contains(&json!("admissionregistration.k8s.io")), "{groups:?}");
 }
