@@ -34,9 +34,7 @@ impl Strategy for HorizontalPodAutoscaler {
         let mut errors = Errors::new();
         let (spec, path) = (object.object("spec"), Path::new("spec"));
         let (min, max) = (spec.int("minReplicas").unwrap_or(1), spec.int("maxReplicas").unwrap_or_default());
-        if min < 1 {
-            errors.push(Error::invalid(&path.child("minReplicas"), min, "must be greater than or equal to 1"));
-        }
+        check::at_least(&mut errors, spec, "minReplicas", 0, &path);
         if max < 1 {
             errors.push(Error::invalid(&path.child("maxReplicas"), max, "must be greater than 0"));
         }
@@ -50,6 +48,12 @@ impl Strategy for HorizontalPodAutoscaler {
         metrics::reference(&mut errors, spec.object("scaleTargetRef"), &path.child("scaleTargetRef"));
         for (index, metric) in spec.list("metrics").iter().enumerate() {
             metrics::metric(&mut errors, metric, &path.child("metrics").index(index));
+        }
+        // CPU is of pods that run: with none, something else must say when there is work (KEP-2021).
+        let of_others = |metric: &Value| matches!(metric.text("type"), "Object" | "External");
+        if min == 0 && !spec.list("metrics").iter().any(of_others) {
+            let detail = "must specify at least one Object or External metric to support scaling to zero replicas";
+            errors.push(Error::forbidden(&path.child("metrics"), detail));
         }
         for direction in ["scaleUp", "scaleDown"] {
             if let Some(rules) = spec.object("behavior").value(direction) {
@@ -163,10 +167,22 @@ mod tests {
     }
 
     #[test]
+    fn none_may_run_where_something_else_is_measured() {
+        let external = json!({"type": "External", "external": {"metric": {"name": "queue"}, "target": {"type": "Value", "value": "1"}}});
+        check(json!({"minReplicas": 0, "maxReplicas": 3, "metrics": [external]}), &expect![[""]]);
+        check(
+            json!({"minReplicas": 0, "maxReplicas": 3}),
+            &expect![[r#"
+                spec.metrics: Forbidden: must specify at least one Object or External metric to support scaling to zero replicas
+            "#]],
+        );
+    }
+
+    #[test]
     fn wrong_metrics_are_refused() {
         check(
             json!({
-                "minReplicas": 0, "maxReplicas": 0,
+                "minReplicas": -1, "maxReplicas": 0,
                 "metrics": [
                     {"type": "Resource", "resource": {"name": "", "target": {"type": "Utilization"}}},
                     {"type": "Pods", "resource": {"name": "cpu", "target": {"type": "Sometimes", "averageUtilization": 0}}},
@@ -176,7 +192,7 @@ mod tests {
                 "behavior": {"scaleUp": {"selectPolicy": "Any", "stabilizationWindowSeconds": 4000, "policies": [{"type": "X", "value": 0, "periodSeconds": 2000}]}},
             }),
             &expect![[r#"
-                spec.minReplicas: Invalid value: 0: must be greater than or equal to 1
+                spec.minReplicas: Invalid value: -1: must be greater than or equal to 0
                 spec.maxReplicas: Invalid value: 0: must be greater than 0
                 spec.metrics[0].resource.name: Required value: must specify a resource name
                 spec.metrics[0].resource.target.averageUtilization: Required value: must set either a target raw value or a target utilization

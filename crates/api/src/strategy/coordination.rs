@@ -10,6 +10,9 @@ use crate::resource::{Generation, Strategy};
 /// The strategy of leases.
 pub(crate) struct Lease;
 
+/// How Kubernetes itself chooses a leader (KEP-4355).
+const STRATEGIES: &[&str] = &["OldestEmulationVersion"];
+
 impl Strategy for Lease {
     fn validate(&self, object: &Object) -> Vec<field::Error> {
         let mut errors = Errors::new();
@@ -20,12 +23,19 @@ impl Strategy for Lease {
             errors.push(Error::invalid(&path.child("leaseDurationSeconds"), seconds, "must be greater than 0"));
         }
         check::not_negative(&mut errors, spec, "leaseTransitions", &path);
+        let strategy = spec.text("strategy");
         if spec.has("strategy") {
-            check::named(&mut errors, names::qualified_name, spec.text("strategy"), &path.child("strategy"));
+            // Upstream names the field twice.
+            let path = path.child("strategy").child("strategy");
+            if strategy.contains('/') {
+                check::named(&mut errors, names::qualified_name, strategy, &path);
+            } else if !STRATEGIES.contains(&strategy) {
+                errors.push(Error::not_supported(&path, strategy, STRATEGIES));
+            }
         }
-        if spec.has("preferredHolder") && !spec.has("strategy") {
-            let (holder, path) = (spec.text("preferredHolder"), path.child("preferredHolder"));
-            errors.push(Error::forbidden(&path, format!("must be empty if `strategy` is not set (is {holder:?})")));
+        if !spec.text("preferredHolder").is_empty() && strategy.is_empty() {
+            let detail = "may only be specified if `strategy` is defined";
+            errors.push(Error::forbidden(&path.child("preferredHolder"), detail));
         }
         errors
     }
@@ -40,5 +50,38 @@ impl Strategy for Lease {
 
     fn generation(&self) -> Generation {
         Generation::Never
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+
+    #[test]
+    fn leases_are_checked() {
+        let check = |spec: Value| {
+            let errors = Lease.validate(&Object::from_value(json!({"spec": spec})).expect("an object"));
+            errors.iter().map(ToString::to_string).collect::<Vec<_>>()
+        };
+        for right in [
+            json!({"leaseDurationSeconds": 1, "leaseTransitions": 0}),
+            json!({"strategy": "OldestEmulationVersion", "preferredHolder": "a"}),
+            json!({"strategy": "example.com/mine"}),
+        ] {
+            assert!(check(right.clone()).is_empty(), "{right}");
+        }
+        assert_eq!(
+            check(json!({"leaseDurationSeconds": 0, "leaseTransitions": -1, "preferredHolder": "a"})),
+            [
+                "spec.leaseDurationSeconds: Invalid value: 0: must be greater than 0",
+                "spec.leaseTransitions: Invalid value: -1: must be greater than or equal to 0",
+                "spec.preferredHolder: Forbidden: may only be specified if `strategy` is defined",
+            ]
+        );
+        assert_eq!(
+            check(json!({"strategy": "Newest"})),
+            [r#"spec.strategy.strategy: Unsupported value: "Newest": supported values: "OldestEmulationVersion""#]
+        );
     }
 }

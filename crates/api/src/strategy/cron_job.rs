@@ -45,19 +45,35 @@ impl Strategy for CronJob {
         for field in ["startingDeadlineSeconds", "successfulJobsHistoryLimit", "failedJobsHistoryLimit"] {
             check::not_negative(&mut errors, spec, field, &path);
         }
-        let zone = spec.text("timeZone");
-        if spec.has("timeZone") && (zone.is_empty() || jiff::tz::TimeZone::get(zone).is_err()) {
-            errors.push(Error::invalid(&path.child("timeZone"), zone, format!("unknown time zone {zone}")));
+        if spec.has("timeZone")
+            && let Err(detail) = time_zone(spec.text("timeZone"))
+        {
+            errors.push(Error::invalid(&path.child("timeZone"), spec.text("timeZone"), detail));
         }
         let job = spec.object("jobTemplate").object("spec");
         let path = path.child("jobTemplate").child("spec");
         validate_job_spec(&mut errors, job, &path);
-        if job.has("selector") && !job.flag("manualSelector") {
+        if job.has("selector") {
             let selector = job.object("selector").clone();
             errors.push(Error::invalid(&path.child("selector"), selector, "`selector` will be auto-generated"));
         }
+        if job.flag("manualSelector") {
+            errors.push(Error::not_supported(&path.child("manualSelector"), true, &["nil", "false"]));
+        }
         errors
     }
+}
+
+/// Whether a time zone is one that all machines know (upstream: `validateTimeZone`).
+fn time_zone(zone: &str) -> Result<(), String> {
+    if zone.is_empty() {
+        return Err("timeZone must be nil or non-empty string".to_owned());
+    }
+    if zone.eq_ignore_ascii_case("Local") {
+        let words = "timeZone must be an explicit time zone as defined in https://www.iana.org/time-zones";
+        return Err(words.to_owned());
+    }
+    jiff::tz::TimeZone::get(zone).map(drop).map_err(|_| format!("unknown time zone {zone}"))
 }
 
 /// Whether a schedule can be read: five fields or a macro.
@@ -113,7 +129,19 @@ fn schedule_range(range: &str, low: u32, high: u32, words: &[&str]) -> Result<()
 
 #[cfg(test)]
 mod tests {
-    use super::schedule;
+    use super::{schedule, time_zone};
+
+    #[test]
+    fn time_zones_have_names() {
+        assert_eq!(time_zone("Asia/Tokyo"), Ok(()));
+        for (wrong, words) in [
+            ("", "timeZone must be nil or non-empty string"),
+            ("local", "timeZone must be an explicit time zone as defined in https://www.iana.org/time-zones"),
+            ("Moon/Crater", "unknown time zone Moon/Crater"),
+        ] {
+            assert_eq!(time_zone(wrong), Err(words.to_owned()));
+        }
+    }
 
     #[test]
     fn schedules_are_read() {

@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 
 use super::pod::default_template;
 use super::{volume, workload};
-use crate::check::{self, Errors};
+use crate::check::{self, Errors, names};
 use crate::json::{Read, Write};
 use crate::resource::Strategy;
 
@@ -29,11 +29,16 @@ impl Strategy for StatefulSet {
         let Some(spec) = object.object_made("spec") else { return };
         spec.default_text("podManagementPolicy", "OrderedReady");
         if let Some(strategy) = spec.object_made("updateStrategy") {
-            strategy.default_text("type", "RollingUpdate");
+            // How to roll is only said of those who left the strategy open, or said something of it.
+            if strategy.text("type").is_empty() {
+                strategy.insert("type".into(), "RollingUpdate".into());
+                strategy.default_to("rollingUpdate", Map::new());
+            }
             if strategy.text("type") == "RollingUpdate"
-                && let Some(rolling) = strategy.object_made("rollingUpdate")
+                && let Some(rolling) = strategy.object_at("rollingUpdate")
             {
                 rolling.default_to("partition", 0);
+                rolling.default_to("maxUnavailable", 1);
             }
         }
         if let Some(retention) = spec.object_made("persistentVolumeClaimRetentionPolicy") {
@@ -50,6 +55,11 @@ impl Strategy for StatefulSet {
         default_template(spec);
     }
 
+    /// Its pods have host names of its name and their index.
+    fn name_errors(&self, name: &str, prefix: bool) -> Vec<String> {
+        names::name_is_dns_label(name, prefix)
+    }
+
     fn warnings(&self, object: &Object) -> Vec<String> {
         workload::warnings(object, &["spec"])
     }
@@ -57,6 +67,10 @@ impl Strategy for StatefulSet {
     fn validate(&self, object: &Object) -> Vec<field::Error> {
         let mut errors = Errors::new();
         let (spec, path) = (object.object("spec"), Path::new("spec"));
+        // What is stored may have the name of no service: an update cannot change it.
+        if object.resource_version().is_empty() {
+            check::optional_name(&mut errors, names::dns1123_label, spec, "serviceName", &path);
+        }
         if !matches!(spec.text("podManagementPolicy"), "OrderedReady" | "Parallel") {
             let detail = "must be 'OrderedReady' or 'Parallel'";
             errors.push(Error::invalid(&path.child("podManagementPolicy"), spec.text("podManagementPolicy"), detail));
@@ -115,7 +129,13 @@ fn update_strategy(errors: &mut Errors, strategy: &Map<String, Value>, path: &Pa
         "RollingUpdate" => {
             let path = path.child("rollingUpdate");
             check::not_negative(errors, strategy.object("rollingUpdate"), "partition", &path);
-            workload::count_or_percent(errors, strategy.object("rollingUpdate"), "maxUnavailable", &path);
+            let rolling = strategy.object("rollingUpdate");
+            workload::count_or_percent(errors, rolling, "maxUnavailable", &path);
+            if let Some(none) = rolling.value("maxUnavailable").filter(|_| workload::is_zero(rolling, "maxUnavailable"))
+            {
+                errors.push(Error::invalid(&path.child("maxUnavailable"), none.clone(), "cannot be 0"));
+            }
+            workload::at_most_all(errors, rolling, "maxUnavailable", &path);
         }
         other => errors.push(Error::invalid(path, other, "must be 'RollingUpdate' or 'OnDelete'")),
     }

@@ -59,14 +59,7 @@ impl Strategy for PersistentVolume {
         if spec.has("nodeAffinity") {
             node_selector(&mut errors, affinity.object("required"), &path.child("nodeAffinity").child("required"));
         }
-        let mut sources = spec.iter().filter(|(name, value)| !NOT_SOURCES.contains(&name.as_str()) && !value.is_null());
-        match sources.next() {
-            None => errors.push(Error::required(&path, "must specify a volume type")),
-            Some((name, source)) => validate_volume_source(&mut errors, name, source.fields(), &path.child(name)),
-        }
-        for (name, _) in sources {
-            errors.push(Error::forbidden(&path.child(name), "may not specify more than 1 volume type"));
-        }
+        volume_source(&mut errors, spec, &path);
         if !spec.text("storageClassName").is_empty() {
             let class = spec.text("storageClassName");
             check::named(&mut errors, names::dns1123_subdomain, class, &path.child("storageClassName"));
@@ -129,6 +122,40 @@ impl Strategy for PersistentVolume {
     fn generation(&self) -> Generation {
         Generation::Never
     }
+}
+
+/// One and only one way to the data.
+fn volume_source(errors: &mut Errors, spec: &Map<String, Value>, path: &Path) {
+    let mut sources = spec.iter().filter(|(name, value)| !NOT_SOURCES.contains(&name.as_str()) && !value.is_null());
+    match sources.next() {
+        None => errors.push(Error::required(path, "must specify a volume type")),
+        Some((name, source)) => validate_volume_source(errors, name, source.fields(), &path.child(name)),
+    }
+    for (name, _) in sources {
+        errors.push(Error::forbidden(&path.child(name), "may not specify more than 1 volume type"));
+    }
+}
+
+/// A volume within an attachment: the way to its data, and nothing that volumes of their own have
+/// (upstream: `ValidatePersistentVolumeSpec` with `validateInlinePersistentVolumeSpec`).
+pub(super) fn inline_volume(errors: &mut Errors, spec: &Map<String, Value>, path: &Path) {
+    let unknown = [
+        "claimRef",
+        "capacity",
+        "persistentVolumeReclaimPolicy",
+        "nodeAffinity",
+        "storageClassName",
+        "volumeMode",
+        "volumeAttributesClassName",
+    ];
+    for field in unknown.iter().filter(|field| spec.has(field)) {
+        errors.push(Error::forbidden(&path.child(field), "may not be specified in the context of inline volumes"));
+    }
+    if !spec.has("csi") {
+        errors.push(Error::required(&path.child("csi"), "has to be specified in the context of inline volumes"));
+    }
+    access_modes(errors, spec, "", path);
+    volume_source(errors, spec, path);
 }
 
 /// The strategy of claims.

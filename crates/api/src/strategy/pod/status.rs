@@ -7,6 +7,15 @@ use serde_json::Value;
 use crate::check::{self, Errors, names};
 use crate::json::Read;
 
+mod containers;
+
+/// Lists of containers' statuses, each with the list of the spec that it is about.
+const CONTAINERS: [(&str, &str); 3] = [
+    ("containerStatuses", "containers"),
+    ("initContainerStatuses", "initContainers"),
+    ("ephemeralContainerStatuses", "ephemeralContainers"),
+];
+
 /// Rules of a write of the status.
 pub(super) fn validate(object: &Object, old: &Object) -> Errors {
     let mut errors = Errors::new();
@@ -31,10 +40,18 @@ pub(super) fn validate(object: &Object, old: &Object) -> Errors {
     conditions(&mut errors, new.list("conditions"), &path.child("conditions"));
     check::immutable(&mut errors, new.value("qosClass"), before.value("qosClass"), &path.child("qosClass"));
     claims(&mut errors, object, &path.child("resourceClaimStatuses"));
+    for (statuses, specs) in CONTAINERS {
+        let path = path.child(statuses);
+        for (index, status) in new.list(statuses).iter().enumerate() {
+            containers::user(&mut errors, status, object, &path.index(index));
+            let of = object.object("spec").list(specs).iter().find(|one| one.text("name") == status.text("name"));
+            containers::devices(&mut errors, status, of, &path.index(index).child("allocatedResourcesStatus"));
+        }
+    }
     if object.object("spec").text("restartPolicy") == "Always" {
         return errors;
     }
-    for (statuses, specs) in [("containerStatuses", "containers"), ("initContainerStatuses", "initContainers")] {
+    for (statuses, specs) in CONTAINERS.into_iter().take(2) {
         let path = path.child(statuses);
         for (index, status) in before.list(statuses).iter().enumerate() {
             if stays_ended(object, specs, status) && goes_on(new.list(statuses), status) {

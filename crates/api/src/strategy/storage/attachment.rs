@@ -4,6 +4,7 @@ use apimachinery::Object;
 use apimachinery::field::{self, Error, Path};
 use serde_json::{Map, Value};
 
+use super::super::volume;
 use super::driver_name;
 use crate::check::{self, Errors, names};
 use crate::json::Read;
@@ -75,6 +76,9 @@ fn source(errors: &mut Errors, source: &Map<String, Value>, path: &Path) {
                 "must specify non empty persistentVolumeName",
             ));
         }
-        _ => {}
+        (false, true) => {}
+        (true, false) => {
+            volume::inline_volume(errors, source.object("inlineVolumeSpec"), &path.child("inlineVolumeSpec"));
+        }
     }
 }

@@ -96,3 +96,31 @@ fn attachments_are_checked() {
     moved["spec"]["nodeName"] = json!("m");
     assert_eq!(VolumeAttachment.validate_update(&object(moved), &object(right))[0].field, "spec");
 }
+
+#[test]
+fn attachments_may_have_a_volume_of_their_own() {
+    let attachment = |volume: Value| {
+        let value = json!({
+            "metadata": {"name": "a"},
+            "spec": {"attacher": "d.example", "nodeName": "n", "source": {"inlineVolumeSpec": volume}},
+        });
+        VolumeAttachment.validate(&object(value)).iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    let csi = json!({"driver": "d.example", "volumeHandle": "v"});
+    let right = json!({"accessModes": ["ReadWriteOnce"], "csi": csi});
+    assert!(attachment(right.clone()).is_empty());
+    let mut wrong = right;
+    wrong["capacity"] = json!({"storage": "1Gi"});
+    wrong["storageClassName"] = "fast".into();
+    assert_eq!(
+        attachment(wrong),
+        [
+            "spec.source.inlineVolumeSpec.capacity: Forbidden: may not be specified in the context of inline volumes",
+            "spec.source.inlineVolumeSpec.storageClassName: Forbidden: may not be specified in the context of inline volumes",
+        ]
+    );
+    assert_eq!(
+        attachment(json!({"accessModes": ["ReadWriteOnce"], "hostPath": {"path": "/x"}})),
+        ["spec.source.inlineVolumeSpec.csi: Required value: has to be specified in the context of inline volumes"]
+    );
+}
