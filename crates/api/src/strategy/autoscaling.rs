@@ -6,9 +6,11 @@ use serde_json::{Map, Value, json};
 
 use crate::check::{self, Errors};
 use crate::json::{Read, Write};
-use crate::resource::{Generation, Strategy};
+use crate::resource::Strategy;
 
 mod metrics;
+
+use self::metrics::ApiVersion;
 
 /// The strategy of autoscalers.
 pub(crate) struct HorizontalPodAutoscaler;
@@ -31,41 +33,15 @@ impl Strategy for HorizontalPodAutoscaler {
     }
 
     fn validate(&self, object: &Object) -> Vec<field::Error> {
-        let mut errors = Errors::new();
-        let (spec, path) = (object.object("spec"), Path::new("spec"));
-        let (min, max) = (spec.int("minReplicas").unwrap_or(1), spec.int("maxReplicas").unwrap_or_default());
-        check::at_least(&mut errors, spec, "minReplicas", 0, &path);
-        if max < 1 {
-            errors.push(Error::invalid(&path.child("maxReplicas"), max, "must be greater than 0"));
-        }
-        if max < min {
-            errors.push(Error::invalid(
-                &path.child("maxReplicas"),
-                max,
-                "must be greater than or equal to `minReplicas`",
-            ));
-        }
-        metrics::reference(&mut errors, spec.object("scaleTargetRef"), &path.child("scaleTargetRef"));
-        for (index, metric) in spec.list("metrics").iter().enumerate() {
-            metrics::metric(&mut errors, metric, &path.child("metrics").index(index));
-        }
-        // CPU is of pods that run: with none, something else must say when there is work (KEP-2021).
-        let of_others = |metric: &Value| matches!(metric.text("type"), "Object" | "External");
-        if min == 0 && !spec.list("metrics").iter().any(of_others) {
-            let detail = "must specify at least one Object or External metric to support scaling to zero replicas";
-            errors.push(Error::forbidden(&path.child("metrics"), detail));
-        }
-        for direction in ["scaleUp", "scaleDown"] {
-            if let Some(rules) = spec.object("behavior").value(direction) {
-                scaling_rules(&mut errors, rules, &path.child("behavior").child(direction));
-            }
-        }
-        let percentage = spec.int("targetCPUUtilizationPercentage");
-        if percentage.is_some_and(|percentage| percentage < 1) {
-            let path = path.child("targetCPUUtilizationPercentage");
-            errors.push(Error::invalid(&path, percentage, "must be greater than 0"));
-        }
-        errors
+        rules(object, None)
+    }
+
+    fn validate_update(&self, object: &Object, old: &Object) -> Vec<field::Error> {
+        rules(object, Some(old))
+    }
+
+    fn judges_updates_alone(&self) -> bool {
+        true
     }
 
     fn validate_status_update(&self, object: &Object, _old: &Object) -> Vec<field::Error> {
@@ -75,10 +51,60 @@ impl Strategy for HorizontalPodAutoscaler {
         }
         errors
     }
+}
 
-    fn generation(&self) -> Generation {
-        Generation::Never
+/// What holds for every autoscaler; versions of targets that were there before may stay.
+fn rules(object: &Object, old: Option<&Object>) -> Errors {
+    let mut errors = Errors::new();
+    let (spec, path) = (object.object("spec"), Path::new("spec"));
+    let old = old.map(|old| old.object("spec"));
+    let (min, max) = (spec.int("minReplicas").unwrap_or(1), spec.int("maxReplicas").unwrap_or_default());
+    check::at_least(&mut errors, spec, "minReplicas", 0, &path);
+    if max == 0 {
+        errors.push(Error::required(&path.child("maxReplicas"), "must be set and greater than 0"));
+    } else if max < 0 {
+        errors.push(Error::invalid(&path.child("maxReplicas"), max, "must be greater than 0"));
     }
+    if max < min {
+        errors.push(Error::invalid(&path.child("maxReplicas"), max, "must be greater than or equal to `minReplicas`"));
+    }
+    let target = spec.object("scaleTargetRef");
+    let same = |old: &Map<String, Value>| {
+        let before = old.object("scaleTargetRef");
+        ["apiVersion", "kind"].iter().all(|field| before.text(field) == target.text(field))
+    };
+    let version = match target.text("kind") {
+        _ if old.is_some_and(same) => ApiVersion::Kept,
+        "ReplicationController" => ApiVersion::Any,
+        _ => ApiVersion::Grouped,
+    };
+    metrics::reference(&mut errors, target, version, &path.child("scaleTargetRef"));
+    let is_wrong = |metric: &Value| {
+        let described = metric.object("object").object("describedObject");
+        metric.text("type") == "Object" && ApiVersion::Any.wrong(described.text("apiVersion")).is_some()
+    };
+    let were_wrong = old.is_some_and(|old| old.list("metrics").iter().any(is_wrong));
+    let version = if were_wrong { ApiVersion::Kept } else { ApiVersion::Any };
+    for (index, metric) in spec.list("metrics").iter().enumerate() {
+        metrics::metric(&mut errors, metric, version, &path.child("metrics").index(index));
+    }
+    // CPU is of pods that run: with none, something else must say when there is work (KEP-2021).
+    let of_others = |metric: &Value| matches!(metric.text("type"), "Object" | "External");
+    if min == 0 && !spec.list("metrics").iter().any(of_others) {
+        let detail = "must specify at least one Object or External metric to support scaling to zero replicas";
+        errors.push(Error::forbidden(&path.child("metrics"), detail));
+    }
+    for direction in ["scaleUp", "scaleDown"] {
+        if let Some(rules) = spec.object("behavior").value(direction) {
+            scaling_rules(&mut errors, rules, &path.child("behavior").child(direction));
+        }
+    }
+    let percentage = spec.int("targetCPUUtilizationPercentage");
+    if percentage.is_some_and(|percentage| percentage < 1) {
+        let path = path.child("targetCPUUtilizationPercentage");
+        errors.push(Error::invalid(&path, percentage, "must be greater than 0"));
+    }
+    errors
 }
 
 /// The longest period of a policy and the longest window, in seconds.
@@ -143,7 +169,7 @@ mod tests {
     use expect_test::{Expect, expect};
 
     fn check(mut spec: Value, expected: &Expect) {
-        spec["scaleTargetRef"] = json!({"kind": "Deployment", "name": "web"});
+        spec["scaleTargetRef"] = json!({"apiVersion": "apps/v1", "kind": "Deployment", "name": "web"});
         let text = json!({"apiVersion": "autoscaling/v2", "metadata": {"name": "web"}, "spec": spec});
         let mut object = Object::from_value(text).expect("an object");
         HorizontalPodAutoscaler.default(&mut object);
@@ -179,6 +205,24 @@ mod tests {
     }
 
     #[test]
+    fn targets_have_groups() {
+        let scaler = |version: &str, kind: &str| {
+            let target = json!({"apiVersion": version, "kind": kind, "name": "web"});
+            let text = json!({"apiVersion": "autoscaling/v2", "metadata": {"name": "web"}, "spec": {"maxReplicas": 1, "scaleTargetRef": target}});
+            Object::from_value(text).expect("an object")
+        };
+        let wrong = |scaler: &Object| rules(scaler, None).first().map(ToString::to_string).unwrap_or_default();
+        assert_eq!(wrong(&scaler("v1", "ReplicationController")), "");
+        let none = scaler("", "Deployment");
+        let refusal = "spec.scaleTargetRef.apiVersion: Invalid value: \"\": apiVersion must specify API group";
+        assert_eq!(wrong(&none), refusal);
+        assert!(wrong(&scaler("a/b/c", "X")).ends_with("unexpected GroupVersion string: a/b/c"));
+        // What has none may keep it, but not for another kind.
+        assert!(HorizontalPodAutoscaler.validate_update(&none, &none).is_empty());
+        assert_eq!(HorizontalPodAutoscaler.validate_update(&none, &scaler("", "ReplicaSet")).len(), 1);
+    }
+
+    #[test]
     fn wrong_metrics_are_refused() {
         check(
             json!({
@@ -193,7 +237,7 @@ mod tests {
             }),
             &expect![[r#"
                 spec.minReplicas: Invalid value: -1: must be greater than or equal to 0
-                spec.maxReplicas: Invalid value: 0: must be greater than 0
+                spec.maxReplicas: Required value: must be set and greater than 0
                 spec.metrics[0].resource.name: Required value: must specify a resource name
                 spec.metrics[0].resource.target.averageUtilization: Required value: must set either a target raw value or a target utilization
                 spec.metrics[1].resource.target.type: Invalid value: "Sometimes": must be either Utilization, Value, or AverageValue

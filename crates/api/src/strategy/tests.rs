@@ -309,10 +309,11 @@ fn wrong_networks_volumes_and_scales_are_refused_field_by_field() {
             json!({"spec": {"minReplicas": 3, "maxReplicas": 0, "scaleTargetRef": {}}}),
         ),
         &expect![[r#"
-            spec.maxReplicas: Invalid value: 0: must be greater than 0
+            spec.maxReplicas: Required value: must be set and greater than 0
             spec.maxReplicas: Invalid value: 0: must be greater than or equal to `minReplicas`
             spec.scaleTargetRef.kind: Required value
             spec.scaleTargetRef.name: Required value
+            spec.scaleTargetRef.apiVersion: Invalid value: "": apiVersion must specify API group
         "#]],
     );
     check(

@@ -18,22 +18,51 @@ const KINDS: &[(&str, &str)] = &[
 /// The fields in the order in which they are looked at.
 const FIELDS: &[&str] = &["object", "external", "pods", "resource", "containerResource"];
 
-/// Kind and name of another object.
-pub(super) fn reference(errors: &mut Errors, of: &Map<String, Value>, path: &Path) {
+/// What is asked of the `apiVersion` of another object.
+#[derive(Clone, Copy)]
+pub(super) enum ApiVersion {
+    /// Nothing: it was as it is before.
+    Kept,
+    /// That it can be read.
+    Any,
+    /// That it has a group, too.
+    Grouped,
+}
+
+impl ApiVersion {
+    /// What is wrong with one (upstream: `ValidateAPIVersion`).
+    pub(super) fn wrong(self, text: &str) -> Option<String> {
+        let slashes = text.matches('/').count();
+        match self {
+            Self::Kept => None,
+            _ if slashes > 1 => Some(format!("unexpected GroupVersion string: {text}")),
+            Self::Grouped if slashes == 0 || text.starts_with('/') => {
+                Some("apiVersion must specify API group".to_owned())
+            }
+            Self::Any | Self::Grouped => None,
+        }
+    }
+}
+
+/// Kind, name, and version of another object.
+pub(super) fn reference(errors: &mut Errors, of: &Map<String, Value>, version: ApiVersion, path: &Path) {
     for field in ["kind", "name"] {
         check::required_name(errors, names::path_segment_name, of, field, path);
+    }
+    if let Some(detail) = version.wrong(of.text("apiVersion")) {
+        errors.push(Error::invalid(&path.child("apiVersion"), of.text("apiVersion"), detail));
     }
 }
 
 /// One metric.
-pub(super) fn metric(errors: &mut Errors, metric: &Value, path: &Path) {
+pub(super) fn metric(errors: &mut Errors, metric: &Value, version: ApiVersion, path: &Path) {
     let kind = metric.text("type");
     if kind.is_empty() {
         errors.push(Error::required(&path.child("type"), "must specify a metric source type"));
     }
     let present: Vec<&str> = FIELDS.iter().copied().filter(|field| metric.has(field)).collect();
     if let Some(first) = present.first() {
-        source(errors, first, metric.object(first), &path.child(first));
+        source(errors, first, metric.object(first), version, &path.child(first));
     }
     let expected = KINDS.iter().find(|(name, _)| *name == kind).map(|(_, field)| *field);
     match expected {
@@ -54,9 +83,9 @@ pub(super) fn metric(errors: &mut Errors, metric: &Value, path: &Path) {
     }
 }
 
-fn source(errors: &mut Errors, kind: &str, source: &Map<String, Value>, path: &Path) {
+fn source(errors: &mut Errors, kind: &str, source: &Map<String, Value>, version: ApiVersion, path: &Path) {
     if kind == "object" {
-        reference(errors, source.object("describedObject"), &path.child("describedObject"));
+        reference(errors, source.object("describedObject"), version, &path.child("describedObject"));
     }
     match kind {
         "resource" | "containerResource" => {
