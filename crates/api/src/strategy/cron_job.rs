@@ -30,37 +30,68 @@ impl Strategy for CronJob {
     }
 
     fn validate(&self, object: &Object) -> Vec<field::Error> {
-        let mut errors = Errors::new();
-        let (spec, path) = (object.object("spec"), Path::new("spec"));
+        let mut errors = rules(object, None);
         if object.name().len() > 52 {
             let detail = "must be no more than 52 characters";
             errors.push(Error::invalid(&Path::new("metadata").child("name"), object.name(), detail));
         }
-        if check::required(&mut errors, spec, "schedule", &path)
-            && let Err(detail) = schedule(spec.text("schedule"))
-        {
+        errors
+    }
+
+    fn validate_update(&self, object: &Object, old: &Object) -> Vec<field::Error> {
+        rules(object, Some(old))
+    }
+
+    fn judges_updates_alone(&self) -> bool {
+        true
+    }
+}
+
+/// Upstream: `validateCronJobSpec`; time zones that are there already may stay.
+fn rules(object: &Object, old: Option<&Object>) -> Errors {
+    let mut errors = Errors::new();
+    let (spec, path) = (object.object("spec"), Path::new("spec"));
+    let old = old.map(|old| old.object("spec"));
+    if check::required(&mut errors, spec, "schedule", &path) {
+        let zoned = old.is_some_and(|old| old.text("schedule").contains("TZ"));
+        if let Err(detail) = zoned_schedule(spec.text("schedule"), zoned, spec.has("timeZone")) {
             errors.push(Error::invalid(&path.child("schedule"), spec.text("schedule"), detail));
         }
-        check::one_of(&mut errors, spec, "concurrencyPolicy", &["Allow", "Forbid", "Replace"], &path);
-        for field in ["startingDeadlineSeconds", "successfulJobsHistoryLimit", "failedJobsHistoryLimit"] {
-            check::not_negative(&mut errors, spec, field, &path);
-        }
-        if spec.has("timeZone")
-            && let Err(detail) = time_zone(spec.text("timeZone"))
-        {
-            errors.push(Error::invalid(&path.child("timeZone"), spec.text("timeZone"), detail));
-        }
-        let job = spec.object("jobTemplate").object("spec");
-        let path = path.child("jobTemplate").child("spec");
-        validate_job_spec(&mut errors, job, &path);
-        if job.has("selector") {
-            let selector = job.object("selector").clone();
-            errors.push(Error::invalid(&path.child("selector"), selector, "`selector` will be auto-generated"));
-        }
-        if job.flag("manualSelector") {
-            errors.push(Error::not_supported(&path.child("manualSelector"), true, &["nil", "false"]));
-        }
-        errors
+    }
+    check::one_of(&mut errors, spec, "concurrencyPolicy", &["Allow", "Forbid", "Replace"], &path);
+    for field in ["startingDeadlineSeconds", "successfulJobsHistoryLimit", "failedJobsHistoryLimit"] {
+        check::not_negative(&mut errors, spec, field, &path);
+    }
+    if spec.has("timeZone")
+        && old.is_none_or(|old| old.value("timeZone") != spec.value("timeZone"))
+        && let Err(detail) = time_zone(spec.text("timeZone"))
+    {
+        errors.push(Error::invalid(&path.child("timeZone"), spec.text("timeZone"), detail));
+    }
+    let job = spec.object("jobTemplate").object("spec");
+    let path = path.child("jobTemplate").child("spec");
+    validate_job_spec(&mut errors, job, &path);
+    if job.has("selector") {
+        let selector = job.object("selector").clone();
+        errors.push(Error::invalid(&path.child("selector"), selector, "`selector` will be auto-generated"));
+    }
+    if job.flag("manualSelector") {
+        errors.push(Error::not_supported(&path.child("manualSelector"), true, &["nil", "false"]));
+    }
+    errors
+}
+
+/// A schedule and the time zone that old ones begin with, as `CRON_TZ=Asia/Tokyo` (upstream: `validateScheduleFormat`).
+fn zoned_schedule(text: &str, may_be_zoned: bool, has_zone: bool) -> Result<(), String> {
+    let rest = match text.split_once(' ') {
+        Some((zone, rest)) if zone.starts_with("TZ=") || zone.starts_with("CRON_TZ=") => rest,
+        _ => text,
+    };
+    schedule(rest)?;
+    match (text.contains("TZ"), may_be_zoned, has_zone) {
+        (true, true, true) => Err("cannot use both timeZone field and TZ or CRON_TZ in schedule".to_owned()),
+        (true, false, _) => Err("cannot use TZ or CRON_TZ in schedule, use timeZone field instead".to_owned()),
+        _ => Ok(()),
     }
 }
 
@@ -78,9 +109,6 @@ fn time_zone(zone: &str) -> Result<(), String> {
 
 /// Whether a schedule can be read: five fields or a macro.
 fn schedule(text: &str) -> Result<(), String> {
-    if text.contains("TZ") {
-        return Err("cannot use TZ or CRON_TZ in schedule, use timeZone field instead".into());
-    }
     if let Some(word) = text.strip_prefix('@') {
         let known = ["yearly", "annually", "monthly", "weekly", "daily", "midnight", "hourly"];
         let every = word
@@ -129,7 +157,7 @@ fn schedule_range(range: &str, low: u32, high: u32, words: &[&str]) -> Result<()
 
 #[cfg(test)]
 mod tests {
-    use super::{schedule, time_zone};
+    use super::{schedule, time_zone, zoned_schedule};
 
     #[test]
     fn time_zones_have_names() {
@@ -141,6 +169,16 @@ mod tests {
         ] {
             assert_eq!(time_zone(wrong), Err(words.to_owned()));
         }
+    }
+
+    #[test]
+    fn old_schedules_keep_their_zones() {
+        let zoned = "CRON_TZ=Asia/Tokyo 0 0 * * *";
+        assert_eq!(zoned_schedule(zoned, true, false), Ok(()));
+        let wrong = |may_be_zoned, has_zone| zoned_schedule(zoned, may_be_zoned, has_zone).unwrap_err();
+        assert_eq!(wrong(true, true), "cannot use both timeZone field and TZ or CRON_TZ in schedule");
+        assert_eq!(wrong(false, false), "cannot use TZ or CRON_TZ in schedule, use timeZone field instead");
+        assert!(zoned_schedule("TZ=UTC 0 0 * *", true, false).is_err());
     }
 
     #[test]

@@ -24,15 +24,14 @@ pub(super) fn validate(object: &Object, old: &Object) -> Errors {
     if !node.is_empty() {
         check::named(&mut errors, names::dns1123_subdomain, node, &path.child("nominatedNodeName"));
     }
-    for list in ["podIPs", "hostIPs"] {
-        for (index, address) in new.list(list).iter().enumerate() {
-            check::ip_address(&mut errors, address.text("ip"), &path.child(list).index(index));
-        }
-        if new.list(list).len() > 2 {
-            let detail = "may specify no more than one IP for each IP family";
-            errors.push(Error::invalid(&path.child(list), new.list(list).to_vec(), detail));
-        }
+    addresses(&mut errors, new.list("podIPs"), before.list("podIPs"), &path.child("podIPs"));
+    if let Some(first) = new.list("hostIPs").first()
+        && first.text("ip") != new.text("hostIP")
+    {
+        let path = path.child("hostIPs").index(0).child("ip");
+        errors.push(Error::invalid(&path, first.text("ip"), "must be equal to `hostIP`"));
     }
+    addresses(&mut errors, new.list("hostIPs"), before.list("hostIPs"), &path.child("hostIPs"));
     if !before_node.is_empty() && !node.is_empty() && node != before.text("nominatedNodeName") {
         let detail = "may not be set on pods that are already bound to a node";
         errors.push(Error::forbidden(&path.child("nominatedNodeName"), detail));
@@ -61,6 +60,19 @@ pub(super) fn validate(object: &Object, old: &Object) -> Errors {
         }
     }
     errors
+}
+
+/// Addresses, of each family one at most; those that were there before may stay (upstream: `validatePodIPs`).
+fn addresses(errors: &mut Errors, new: &[Value], old: &[Value], path: &Path) {
+    let is_known = |address: &Value| old.iter().any(|other| other.text("ip") == address.text("ip"));
+    for (index, address) in new.iter().enumerate().filter(|(_, address)| !is_known(address)) {
+        check::ip_address(errors, address.text("ip"), &path.index(index));
+    }
+    let of_v6 = new.iter().filter(|address| address.text("ip").contains(':')).count();
+    if new.len() > 2 || new.len() == 2 && of_v6 != 1 {
+        let detail = "may specify no more than one IP for each IP family";
+        errors.push(Error::invalid(path, new.to_vec(), detail));
+    }
 }
 
 /// Conditions of others have qualified names (upstream: `validatePodConditions`).
@@ -134,6 +146,13 @@ mod tests {
                 "",
                 json!({"qosClass": "Burstable", "conditions": [{"type": "Ready"}, {"type": "a b"}]}),
                 "status.conditions[1].Type",
+            ),
+            ("", json!({"qosClass": "Burstable", "podIPs": [{"ip": "::1"}, {"ip": "010.0.0.1"}]}), "status.podIPs[1]"),
+            ("", json!({"qosClass": "Burstable", "podIPs": [{"ip": "10.0.0.1"}, {"ip": "10.0.0.2"}]}), "status.podIPs"),
+            (
+                "",
+                json!({"qosClass": "Burstable", "hostIP": "10.0.0.1", "hostIPs": [{"ip": "10.0.0.2"}, {"ip": "::1"}]}),
+                "status.hostIPs[0].ip",
             ),
             (
                 "",

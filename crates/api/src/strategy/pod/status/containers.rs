@@ -13,7 +13,7 @@ const HEALTH: &[&str] = &["Healthy", "Unhealthy", "Unknown"];
 /// The user and the groups of the first process.
 pub(super) fn user(errors: &mut Errors, status: &Value, pod: &Object, path: &Path) {
     let Some(linux) = status.value("user").and_then(|user| user.value("linux")) else { return };
-    let path = path.child("linux");
+    let path = path.child("user").child("linux");
     if pod.object("spec").object("os").text("name") == "windows" {
         errors.push(Error::forbidden(&path, "cannot be set for a windows pod"));
         return;
@@ -33,8 +33,8 @@ pub(super) fn user(errors: &mut Errors, status: &Value, pod: &Object, path: &Pat
 pub(super) fn devices(errors: &mut Errors, status: &Value, container: Option<&Value>, path: &Path) {
     for (index, allocated) in status.list("allocatedResourcesStatus").iter().enumerate() {
         let (name, path) = (allocated.text("name"), path.index(index));
-        if container.is_some_and(|container| !asks_for(container, name)) {
-            let detail = "must match one of the container's resource requests";
+        // A container that is not there was, once.
+        if let Some(detail) = container.and_then(|container| not_asked_for(container, name)) {
             errors.push(Error::invalid(&path.child("name"), name, detail));
         }
         let devices = allocated.list("resources");
@@ -51,15 +51,19 @@ pub(super) fn devices(errors: &mut Errors, status: &Value, container: Option<&Va
     }
 }
 
-/// Whether a container asks for a resource by its name, or for a claim as `claim:<name>/<request>`.
-fn asks_for(container: &Value, name: &str) -> bool {
+/// Why a container has no devices of this name: a resource's, or `claim:<name>/<request>`.
+fn not_asked_for(container: &Value, name: &str) -> Option<&'static str> {
     let resources = container.object("resources");
-    let of_claim = |claim: &Value| {
-        let (name, request) = (claim.text("name"), claim.text("request"));
-        if request.is_empty() { format!("claim:{name}") } else { format!("claim:{name}/{request}") }
+    let Some(claim) = name.strip_prefix("claim:") else {
+        let found = resources.object("requests").contains_key(name);
+        return (!found).then_some("must match one of the container's resource requests");
     };
-    ["requests", "limits"].iter().any(|list| resources.object(list).contains_key(name))
-        || resources.list("claims").iter().any(|claim| of_claim(claim) == name)
+    let (claim, request) = claim.split_once('/').unwrap_or((claim, ""));
+    let found = resources.list("claims").iter().any(|one| one.text("name") == claim && one.text("request") == request);
+    (!found).then_some(
+        "must match one of the container's resource claims in a format 'claim:<claimName>/<request>' or \
+         'claim:<claimName>' if request is empty",
+    )
 }
 
 #[cfg(test)]
@@ -78,9 +82,9 @@ mod tests {
         assert!(check("linux", json!({"uid": 0, "gid": 7, "supplementalGroups": [1]})).is_empty());
         assert_eq!(
             check("", json!({"uid": -1, "gid": -1, "supplementalGroups": [1, -1]})),
-            ["s.linux.uid", "s.linux.gid", "s.linux.supplementalGroups[1]"]
+            ["s.user.linux.uid", "s.user.linux.gid", "s.user.linux.supplementalGroups[1]"]
         );
-        assert_eq!(check("windows", json!({"uid": 1, "gid": 1})), ["s.linux"]);
+        assert_eq!(check("windows", json!({"uid": 1, "gid": 1})), ["s.user.linux"]);
     }
 
     #[test]
