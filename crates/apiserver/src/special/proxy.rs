@@ -52,6 +52,7 @@ impl<'a> Target<'a> {
 impl Handler for Proxy {
     async fn handle(&self, call: Call) -> Result<Response<Body>, StatusError> {
         let cx = &call.cx;
+        crate::admission::connect::connect(cx).await?;
         if cx.info.rest.is_empty()
             && !is_upgrade(&call.parts.headers)
             && matches!(call.parts.method.as_str(), "GET" | "HEAD")
@@ -60,7 +61,6 @@ impl Handler for Proxy {
         }
         let invalid = || StatusError::bad_request(format!("invalid {} request {:?}", cx.row.singular, cx.info.name));
         let target = Target::parse(&cx.info.name).ok_or_else(invalid)?;
-        crate::admission::connect::connect(cx).await?;
         let (io, host): (Box<dyn Io>, String) = match self {
             Self::Node => {
                 let (address, kubelets) = kubelet_of(cx, target.name).await?;
