@@ -16,6 +16,7 @@ mod patches;
 mod pods;
 mod policies;
 mod protobuf;
+mod proxies;
 mod revisions;
 mod rules;
 mod services;
