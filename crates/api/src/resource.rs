@@ -356,6 +356,13 @@ impl Resource {
         own.or_else(|| Some((&SCHEMAS.set, SCHEMAS.of(kind)?)))
     }
 
+    /// The status of an object that has none yet, where the kind always has one: `{}` of a Deployment,
+    /// `{"loadBalancer":{}}` of a Service.
+    pub fn empty_status(&self) -> Option<serde_json::Value> {
+        let (schemas, root) = self.schema_of(&self.gvk)?;
+        schemas.zero_of_field(root, "status")
+    }
+
     /// The 404 of this kind.
     pub fn not_found(&self, name: &str) -> StatusError {
         StatusError::not_found(&self.group_resource(), name)

@@ -62,7 +62,10 @@ async fn create_once(cx: &Cx, mut object: Object, manager: &fields::Manager) -> 
     let object = &mut draft.object;
     row.strategy.default(object);
     if row.subresources.status && !row.strategy.keeps_status_at_create() {
-        object.0.remove("status");
+        match row.empty_status() {
+            Some(status) => object.0.insert("status".into(), status),
+            None => object.0.remove("status"),
+        };
     }
     row.strategy.prepare_for_create(&cx.write_context(), object);
     if row.strategy.generation().begins(object) {

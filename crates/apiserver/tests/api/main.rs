@@ -24,3 +24,4 @@ mod streams;
 mod watches;
 mod webhooks;
 mod who;
+mod zeros;

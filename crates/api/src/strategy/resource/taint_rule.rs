@@ -17,7 +17,6 @@ const MAX_CONDITIONS: usize = 8;
 
 impl Strategy for DeviceTaintRule {
     fn prepare_for_create(&self, cx: &WriteContext<'_>, object: &mut Object) {
-        object.0.remove("status");
         if let Some(taint) = object.object_at("spec").and_then(|spec| spec.object_at("taint")) {
             stamp(taint, cx.now);
         }
