@@ -28,9 +28,7 @@ impl Strategy for ResourceClaim {
     }
 
     fn validate_update(&self, object: &Object, old: &Object) -> Vec<field::Error> {
-        let mut errors = Errors::new();
-        check::immutable(&mut errors, object.value("spec"), old.value("spec"), &Path::new("spec"));
-        errors
+        check::same_spec(object, old)
     }
 
     fn judges_updates_alone(&self) -> bool {
@@ -96,9 +94,7 @@ impl Strategy for ResourceClaimTemplate {
     }
 
     fn validate_update(&self, object: &Object, old: &Object) -> Vec<field::Error> {
-        let mut errors = Errors::new();
-        check::immutable(&mut errors, object.value("spec"), old.value("spec"), &Path::new("spec"));
-        errors
+        check::same_spec(object, old)
     }
 
     fn generation(&self) -> Generation {
