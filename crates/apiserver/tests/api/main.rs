@@ -20,6 +20,7 @@ mod proxies;
 mod revisions;
 mod rules;
 mod services;
+mod statuses;
 mod streams;
 mod watches;
 mod webhooks;

@@ -74,6 +74,10 @@ impl Strategy for PodCertificateRequest {
         true
     }
 
+    fn status_keeps_metadata(&self) -> bool {
+        true
+    }
+
     /// A request ends in one of three ways, and stays so.
     fn validate_status_update(&self, object: &Object, old: &Object) -> Vec<field::Error> {
         let (new, was) = (object.object("status"), old.object("status"));

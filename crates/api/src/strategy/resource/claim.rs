@@ -35,6 +35,10 @@ impl Strategy for ResourceClaim {
         true
     }
 
+    fn status_keeps_metadata(&self) -> bool {
+        true
+    }
+
     /// Who uses a claim has it; an allocation stays until nobody does.
     fn validate_status_update(&self, object: &Object, old: &Object) -> Vec<field::Error> {
         let mut errors = Errors::new();

@@ -45,6 +45,10 @@ impl Strategy for DeviceTaintRule {
         errors
     }
 
+    fn status_keeps_metadata(&self) -> bool {
+        true
+    }
+
     fn validate_status_update(&self, object: &Object, _old: &Object) -> Vec<field::Error> {
         let mut errors = Errors::new();
         let (conditions, path) = (object.object("status").list("conditions"), Path::new("status").child("conditions"));
