@@ -96,6 +96,7 @@ async fn create_once(cx: &Cx, mut object: Object, manager: &fields::Manager) -> 
     match cx.registry().store().write(write).await.map_err(|error| status::of_store(&error))? {
         Written::Done(entry) => {
             reservation.keep();
+            crate::custom::convert::landed(&cx.server, row, &entry);
             Ok(entry.finished.value.clone())
         }
         Written::Refused(Some(present)) if is_deleting(&present) => Err(being_deleted(cx, &name)),

@@ -152,6 +152,7 @@ async fn attempt(cx: &Cx, change: &Change<'_>, entry: &Entry) -> Result<Option<B
     match cx.registry().store().write(write).await.map_err(|error| status::of_store(&error))? {
         Written::Done(written) => {
             reservation.keep();
+            crate::custom::convert::landed(&cx.server, row, &written);
             if gone {
                 cx.server.allocators.release(row, &old);
                 return Ok(Some(super::finish::with_revision(&value, written.modified)));
