@@ -58,7 +58,15 @@ impl Strategy for Kind {
         true
     }
 
+    fn status_keeps_metadata(&self) -> bool {
+        true
+    }
+
     fn validate_status_update(&self, object: &Object, old: &Object) -> Vec<Error> {
+        self.judge_status_update(object, old).0
+    }
+
+    fn judge_status_update(&self, object: &Object, old: &Object) -> (Vec<Error>, Vec<String>) {
         let compiled = self.compiled();
         let mut errors = Vec::new();
         let status = compiled.schema.as_ref().and_then(|schema| schema.properties.get("status"));
@@ -74,11 +82,12 @@ impl Strategy for Kind {
         if !repeated.is_empty() && compiled.repeated(&old.0).is_empty() {
             errors.extend(repeated);
         }
+        let mut warnings = Vec::new();
         if compiled.rules.is_some() {
             let (value, before) = (Value::Object(object.0.clone()), Value::Object(old.0.clone()));
-            compiled.rules(&value, Some(&before), &mut errors);
+            warnings = compiled.rules(&value, Some(&before), &mut errors);
         }
-        errors
+        (errors, warnings)
     }
 
     fn allow_unconditional_update(&self) -> bool {

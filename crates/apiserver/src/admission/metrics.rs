@@ -8,6 +8,10 @@ use prometheus_client::encoding::EncodeLabelSet;
 
 use super::Operation;
 
+mod conditions;
+
+pub(super) use conditions::{ConditionMetrics, Holder, Series};
+
 /// One of the two halves of admission.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Step {
@@ -124,6 +128,8 @@ pub(super) struct AdmissionMetrics {
     answers: Family<OfAnswer, Counter>,
     rejections: Family<OfRejection, Counter>,
     failures: Family<OfFailure, Counter>,
+    /// Those of match conditions.
+    pub(super) conditions: ConditionMetrics,
 }
 
 /// How the call of a webhook ended.
@@ -163,6 +169,7 @@ impl Default for AdmissionMetrics {
             answers: Family::default(),
             rejections: Family::default(),
             failures: Family::default(),
+            conditions: ConditionMetrics::default(),
         }
     }
 }
@@ -204,6 +211,7 @@ impl AdmissionMetrics {
                 "Admission webhook fail open count, identified by name and broken out for each admission type (validating or admit)",
                 made.failures,
             ),
+            conditions: made.conditions.register(metrics),
         }
     }
 

@@ -67,12 +67,14 @@ impl Strategy for PodCertificateRequest {
     }
 
     fn validate_update(&self, object: &Object, old: &Object) -> Vec<field::Error> {
-        let mut errors = Errors::new();
-        check::immutable(&mut errors, object.value("spec"), old.value("spec"), &Path::new("spec"));
-        errors
+        check::same_spec(object, old)
     }
 
     fn judges_updates_alone(&self) -> bool {
+        true
+    }
+
+    fn status_keeps_metadata(&self) -> bool {
         true
     }
 

@@ -168,7 +168,7 @@ impl MutatingAdmissionPolicy {
         let questions = Questions::of(cx);
         let judge = || {
             let input = Input::of(request, matched, namespace, param.as_ref(), &questions);
-            definition.conditions.evaluate(&input.variables())
+            definition.conditions.evaluate(request, &input.variables())
         };
         let judgement = questions.settle(judge).await;
         match judgement {
