@@ -58,7 +58,7 @@ pub mod webhook;
 
 pub use config::{Config, ConfigError};
 use conversion::Conversions;
-use metrics::{AdmissionMetrics, Series, Step};
+use metrics::{AdmissionMetrics, Latency, Step};
 use reinvocation::Reinvocation;
 
 /// What is about to happen to the object.
@@ -253,14 +253,14 @@ pub struct Chain {
 /// One step of one operation: whom it concerns, and how long it takes.
 struct Stage {
     handlers: Vec<Handler>,
-    took: Series,
+    took: Latency,
 }
 
 /// A plugin's part of a stage.
 struct Handler {
     /// Its place in the chain.
     plugin: usize,
-    took: Series,
+    took: Latency,
 }
 
 impl Chain {
@@ -346,14 +346,14 @@ impl StopWatch {
     }
 
     /// A plugin is done.
-    fn lap(&mut self, took: &Series, rejected: bool) {
+    fn lap(&mut self, took: &Latency, rejected: bool) {
         let now = Instant::now();
         took.observe(rejected, now - self.last);
         self.last = now;
     }
 
     /// The last plugin is done.
-    fn stop(&self, took: &Series, rejected: bool) {
+    fn stop(&self, took: &Latency, rejected: bool) {
         took.observe(rejected, self.last - self.began);
     }
 }

@@ -103,12 +103,12 @@ struct OfFailure {
 type Seconds<L> = Family<L, Histogram, fn() -> Histogram>;
 
 /// Two series, of what passed and of what was rejected; each is looked up once, when it gets its first value.
-pub(super) struct Series {
+pub(super) struct Latency {
     find: Box<dyn Fn(&'static str) -> Histogram + Send + Sync>,
     found: [OnceLock<Histogram>; 2],
 }
 
-impl Series {
+impl Latency {
     fn new(find: impl Fn(&'static str) -> Histogram + Send + Sync + 'static) -> Self {
         Self { find: Box::new(find), found: Default::default() }
     }
@@ -216,15 +216,15 @@ impl AdmissionMetrics {
     }
 
     /// How long all plugins take.
-    pub(super) fn step(&self, step: Step, operation: Operation) -> Series {
+    pub(super) fn step(&self, step: Step, operation: Operation) -> Latency {
         let (family, r#type, operation) = (self.steps.clone(), step.name(), operation.name());
-        Series::new(move |rejected| family.get_or_create(&OfStep { r#type, operation, rejected }).clone())
+        Latency::new(move |rejected| family.get_or_create(&OfStep { r#type, operation, rejected }).clone())
     }
 
     /// How long one plugin takes.
-    pub(super) fn controller(&self, name: &'static str, step: Step, operation: Operation) -> Series {
+    pub(super) fn controller(&self, name: &'static str, step: Step, operation: Operation) -> Latency {
         let (family, r#type, operation) = (self.controllers.clone(), step.name(), operation.name());
-        Series::new(move |rejected| family.get_or_create(&OfController { name, r#type, operation, rejected }).clone())
+        Latency::new(move |rejected| family.get_or_create(&OfController { name, r#type, operation, rejected }).clone())
     }
 
     /// A webhook was called.
