@@ -11,7 +11,7 @@ use x509_parser::pem::Pem;
 use x509_parser::prelude::FromDer;
 use x509_parser::x509::X509Name;
 
-use super::{Operation, Plugin, Request};
+use super::{Handles, Operation, Plugin, Request};
 use crate::authorizer::{Attributes, Decision};
 
 const GROUP: &str = "certificates.k8s.io";
@@ -76,6 +76,10 @@ impl Plugin for CertificateApproval {
         "CertificateApproval"
     }
 
+    fn handles(&self) -> Handles {
+        Handles::NOTHING.validates(Handles::UPDATES)
+    }
+
     async fn validate(&self, request: &Request<'_>) -> Result<(), StatusError> {
         if !is_request(request, Operation::Update, "approval") {
             return Ok(());
@@ -93,6 +97,10 @@ impl Plugin for CertificateApproval {
 impl Plugin for CertificateSigning {
     fn name(&self) -> &'static str {
         "CertificateSigning"
+    }
+
+    fn handles(&self) -> Handles {
+        Handles::NOTHING.validates(Handles::UPDATES)
     }
 
     async fn validate(&self, request: &Request<'_>) -> Result<(), StatusError> {
@@ -118,6 +126,10 @@ impl Plugin for CertificateSigning {
 impl Plugin for CertificateSubjectRestriction {
     fn name(&self) -> &'static str {
         "CertificateSubjectRestriction"
+    }
+
+    fn handles(&self) -> Handles {
+        Handles::NOTHING.validates(Handles::CREATES)
     }
 
     async fn validate(&self, request: &Request<'_>) -> Result<(), StatusError> {
@@ -164,6 +176,10 @@ pub(super) fn common_name(request: &str) -> Option<String> {
 impl Plugin for ClusterTrustBundleAttest {
     fn name(&self) -> &'static str {
         "ClusterTrustBundleAttest"
+    }
+
+    fn handles(&self) -> Handles {
+        Handles::NOTHING.validates(Handles::WRITES)
     }
 
     async fn validate(&self, request: &Request<'_>) -> Result<(), StatusError> {

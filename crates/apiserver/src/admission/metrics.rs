@@ -1,5 +1,6 @@
 //! What admission costs and what came of it, under upstream's names (upstream: apiserver/pkg/admission/metrics).
 
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use component_base::metrics::{Counter, Family, Histogram, Metrics};
@@ -21,6 +22,8 @@ pub(super) enum Step {
 }
 
 impl Step {
+    pub(super) const ALL: [Self; 2] = [Self::Admit, Self::Validate];
+
     fn name(self) -> &'static str {
         match self {
             Self::Admit => "admit",
@@ -98,6 +101,23 @@ struct OfFailure {
 }
 
 type Seconds<L> = Family<L, Histogram, fn() -> Histogram>;
+
+/// Two series, of what passed and of what was rejected; each is looked up once, when it gets its first value.
+pub(super) struct Series {
+    find: Box<dyn Fn(&'static str) -> Histogram + Send + Sync>,
+    found: [OnceLock<Histogram>; 2],
+}
+
+impl Series {
+    fn new(find: impl Fn(&'static str) -> Histogram + Send + Sync + 'static) -> Self {
+        Self { find: Box::new(find), found: Default::default() }
+    }
+
+    pub(super) fn observe(&self, rejected: bool, took: Duration) {
+        let found = &self.found[usize::from(rejected)];
+        found.get_or_init(|| (self.find)(spelled(rejected))).observe(took.as_secs_f64());
+    }
+}
 
 /// See the module.
 #[derive(Clone, Debug)]
@@ -195,24 +215,16 @@ impl AdmissionMetrics {
         }
     }
 
-    /// All plugins have had their say.
-    pub(super) fn step(&self, step: Step, operation: Operation, rejected: bool, took: Duration) {
-        let labels = OfStep { r#type: step.name(), operation: operation.name(), rejected: spelled(rejected) };
-        self.steps.get_or_create(&labels).observe(took.as_secs_f64());
+    /// How long all plugins take.
+    pub(super) fn step(&self, step: Step, operation: Operation) -> Series {
+        let (family, r#type, operation) = (self.steps.clone(), step.name(), operation.name());
+        Series::new(move |rejected| family.get_or_create(&OfStep { r#type, operation, rejected }).clone())
     }
 
-    /// One plugin has had its say.
-    pub(super) fn controller(
-        &self,
-        name: &'static str,
-        step: Step,
-        operation: Operation,
-        rejected: bool,
-        took: Duration,
-    ) {
-        let (r#type, operation, rejected) = (step.name(), operation.name(), spelled(rejected));
-        let labels = OfController { name, r#type, operation, rejected };
-        self.controllers.get_or_create(&labels).observe(took.as_secs_f64());
+    /// How long one plugin takes.
+    pub(super) fn controller(&self, name: &'static str, step: Step, operation: Operation) -> Series {
+        let (family, r#type, operation) = (self.controllers.clone(), step.name(), operation.name());
+        Series::new(move |rejected| family.get_or_create(&OfController { name, r#type, operation, rejected }).clone())
     }
 
     /// A webhook was called.

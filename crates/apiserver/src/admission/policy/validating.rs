@@ -17,7 +17,7 @@ use super::metrics::{Checks, PolicyMetrics};
 use super::questions::Questions;
 use super::{Hook, Policies, judge, params};
 use crate::admission::matching;
-use crate::admission::{Plugin, Request};
+use crate::admission::{Handles, Plugin, Request};
 use crate::authorization::follow::Follower;
 
 /// The longest message an expression may make (upstream: `MaxEvaluatedMessageExpressionSizeBytes`).
@@ -66,6 +66,10 @@ impl ValidatingAdmissionPolicy {
 impl Plugin for ValidatingAdmissionPolicy {
     fn name(&self) -> &'static str {
         "ValidatingAdmissionPolicy"
+    }
+
+    fn handles(&self) -> Handles {
+        Handles::NOTHING.validates(Handles::ALL)
     }
 
     async fn validate(&self, request: &Request<'_>) -> Result<(), StatusError> {
