@@ -196,8 +196,14 @@ pub trait Strategy: Send + Sync {
         Vec::new()
     }
 
-    /// [`Self::validate_status_update`], and words about what is let pass, as those of [`Self::judge_update`].
-    fn judge_status_update(&self, object: &Object, old: &Object) -> (Vec<field::Error>, Vec<String>) {
+    /// [`Self::validate_status_update`], for kinds whose status must fit the time of the write as well, and words about
+    /// what is let pass, as those of [`Self::judge_update`].
+    fn judge_status_update(
+        &self,
+        _cx: &WriteContext<'_>,
+        object: &Object,
+        old: &Object,
+    ) -> (Vec<field::Error>, Vec<String>) {
         (self.validate_status_update(object, old), Vec::new())
     }
 

@@ -245,7 +245,7 @@ fn rules(cx: &Cx, part: Part, object: &Object, old: &Object) -> Vec<apimachinery
     let subresource = cx.info.subresource.as_str();
     match part {
         Part::Status => {
-            let (errors, tolerated) = strategy.judge_status_update(object, old);
+            let (errors, tolerated) = strategy.judge_status_update(&cx.write_context(), object, old);
             tolerated.into_iter().for_each(|warning| cx.warn(warning));
             errors
         }

@@ -435,3 +435,24 @@ async fn what_comes_of_calls_is_counted() {
         assert!(page.lines().any(|known| known == line), "{line} is not in\n{}", like.join("\n"));
     }
 }
+
+/// Upstream: apiserver/pkg/admission/metrics.
+#[tokio::test]
+async fn conditions_are_counted() {
+    let cluster = Cluster::new().await;
+    let hook = Hook::start(|_| json!({"allowed": true})).await;
+    let conditions = json!([{"name": "named", "expression": "object.metadata.name != 'skipped'"}]);
+    let change = json!({"name": "counted.example.com", "matchConditions": conditions});
+    configure(&cluster, VALIDATING, "v", &[hook.webhook(change)]).await;
+    assert_eq!((make(&cluster, "asked").await.code, make(&cluster, "skipped").await.code), (201, 201));
+    assert_eq!(hook.asked().len(), 1);
+    let page = cluster.get("/metrics").await;
+    let text = page.body.as_str().expect("text");
+    let labels = "name=\"counted.example.com\",kind=\"webhook\",type=\"validating\",operation=\"CREATE\"";
+    let of = |name: &str, value: u32| format!("apiserver_admission_match_condition_{name}{{{labels}}} {value}\n");
+    for line in [of("exclusions_total", 1), of("evaluation_errors_total", 0), of("evaluation_seconds_count", 2)] {
+        assert!(text.contains(&line), "{line}");
+    }
+    let summary = "apiserver_admission_step_admission_duration_seconds_summary_count{type=\"validate\"";
+    assert!(text.contains(summary), "{summary}");
+}
