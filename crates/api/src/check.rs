@@ -1,5 +1,6 @@
 //! Checks that many kinds share: names, numbers, selectors, references. Each adds what it finds to [`Errors`].
 
+use apimachinery::Object;
 use apimachinery::field::{Error, Path};
 use apimachinery::labels::{Selector, validate_label_selector, validate_labels};
 use apimachinery::quantity::{Format, Quantity};
@@ -103,6 +104,13 @@ pub(crate) fn immutable(errors: &mut Errors, new: Option<&Value>, old: Option<&V
     if new != old {
         errors.push(Error::invalid(path, new.cloned().unwrap_or(Value::Null), IMMUTABLE));
     }
+}
+
+/// The whole rule of an update for kinds whose spec is final.
+pub(crate) fn same_spec(object: &Object, old: &Object) -> Errors {
+    let mut errors = Errors::new();
+    immutable(&mut errors, object.value("spec"), old.value("spec"), &Path::new("spec"));
+    errors
 }
 
 /// An IP address of either family.

@@ -33,6 +33,9 @@ pub trait Custom: Send + Sync {
     /// Objects written after this revision have the form of the schema already.
     fn in_form_since(&self) -> u64;
 
+    /// Takes note of an object that was written at this revision under a schema that is no longer the present one.
+    fn out_of_form(&self, revision: u64);
+
     /// Its definitions in OpenAPI, by full name.
     fn definitions(&self, version: OpenApi) -> Vec<(String, Value)>;
 

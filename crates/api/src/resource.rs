@@ -161,6 +161,15 @@ pub trait Strategy: Send + Sync {
     /// restores itself when the kind has the status subresource).
     fn prepare_for_update(&self, _cx: &WriteContext<'_>, _object: &mut Object, _old: &Object) {}
 
+    /// Sets or restores what a write of `/status` may not choose, beyond everything but `status` (which the registry
+    /// restores itself).
+    fn prepare_for_status_update(&self, _cx: &WriteContext<'_>, _object: &mut Object, _old: &Object) {}
+
+    /// Whether a write of `/status` leaves metadata as it is (upstream: `ResetObjectMetaForStatus`).
+    fn status_keeps_metadata(&self) -> bool {
+        false
+    }
+
     /// Semantic rules at create.
     fn validate(&self, _object: &Object) -> Vec<field::Error> {
         Vec::new()
@@ -187,9 +196,15 @@ pub trait Strategy: Send + Sync {
         Vec::new()
     }
 
-    /// [`Self::validate_status_update`], for kinds whose status must fit the time of the write as well.
-    fn judge_status_update(&self, _cx: &WriteContext<'_>, object: &Object, old: &Object) -> Vec<field::Error> {
-        self.validate_status_update(object, old)
+    /// [`Self::validate_status_update`], for kinds whose status must fit the time of the write as well, and words about
+    /// what is let pass, as those of [`Self::judge_update`].
+    fn judge_status_update(
+        &self,
+        _cx: &WriteContext<'_>,
+        object: &Object,
+        old: &Object,
+    ) -> (Vec<field::Error>, Vec<String>) {
+        (self.validate_status_update(object, old), Vec::new())
     }
 
     /// Rules for an update through a special subresource that writes part of the object (`ephemeralcontainers`,
@@ -359,6 +374,13 @@ impl Resource {
     pub fn schema_of(&self, kind: &GroupVersionKind) -> Option<(&SchemaSet, NodeId)> {
         let own = self.custom.as_ref().map(|custom| custom.schemas()).and_then(|own| Some((&own.set, own.of(kind)?)));
         own.or_else(|| Some((&SCHEMAS.set, SCHEMAS.of(kind)?)))
+    }
+
+    /// The status of an object that has none yet, where the kind always has one: `{}` of a Deployment,
+    /// `{"loadBalancer":{}}` of a Service.
+    pub fn empty_status(&self) -> Option<serde_json::Value> {
+        let (schemas, root) = self.schema_of(&self.gvk)?;
+        schemas.zero_of_field(root, "status")
     }
 
     /// The 404 of this kind.

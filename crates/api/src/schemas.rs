@@ -5,7 +5,8 @@
 //! a field follows indented by one space: its name (`!` when required), its type, its attributes.
 //! Types are `string`, `bytes`, `time`, `boolean`, `int32`, `int64`, `double`, `quantity`, `int-or-string`,
 //! `object` and `any` (kept as they are), `@definition`, `[]item`, `{}value`. Attributes are `list=`, `map=`, `patch=`,
-//! `merge-key=` and `default=` as OpenAPI has them, and `omit=zero` where Go leaves a zero value out.
+//! `merge-key=` and `default=` as OpenAPI has them, `omit=zero` where Go leaves a zero value
+//! out, and `zero=written` where it writes one that nobody gave: `status: {}`.
 
 use std::collections::HashMap;
 use std::sync::LazyLock;

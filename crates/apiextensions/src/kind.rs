@@ -5,7 +5,7 @@
 
 mod objects;
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use api::custom::{Conversion, ConversionWebhook, Custom, OpenApi, ServiceReference};
@@ -31,7 +31,7 @@ pub struct Source {
     /// The definition, as it is stored.
     pub bytes: Bytes,
     /// Objects written after this revision have the form of its schemas already.
-    pub in_form_since: u64,
+    pub in_form_since: Arc<AtomicU64>,
     /// Whether it is being deleted; that changes while its rows stay.
     pub is_terminating: Arc<AtomicBool>,
 }
@@ -286,7 +286,11 @@ impl Custom for Kind {
     }
 
     fn in_form_since(&self) -> u64 {
-        self.family.source.in_form_since
+        self.family.source.in_form_since.load(Ordering::Acquire)
+    }
+
+    fn out_of_form(&self, revision: u64) {
+        self.family.source.in_form_since.fetch_max(revision, Ordering::AcqRel);
     }
 
     fn definitions(&self, version: OpenApi) -> Vec<(String, Value)> {

@@ -75,6 +75,10 @@ impl Strategy for DefinitionRules {
         true
     }
 
+    fn status_keeps_metadata(&self) -> bool {
+        true
+    }
+
     fn validate_status_update(&self, object: &Object, _old: &Object) -> Vec<Error> {
         match Definition::parse(object) {
             Ok(definition) => {

@@ -131,6 +131,14 @@ impl Object {
         self.metadata().and_then(|metadata| metadata.get(field)).and_then(Value::as_str).unwrap_or_default()
     }
 
+    /// Sets a field of the metadata to what it was in `old`.
+    pub fn keep_meta(&mut self, old: &Self, field: &str) {
+        match old.metadata().and_then(|metadata| metadata.get(field)).cloned() {
+            Some(value) => self.metadata_mut().insert(field.to_owned(), value),
+            None => self.metadata_mut().remove(field),
+        };
+    }
+
     /// Sets a field of the metadata; an empty string removes it.
     pub fn set_meta_str(&mut self, field: &str, value: &str) {
         if value.is_empty() {

@@ -8,9 +8,10 @@ mod builder;
 mod decode;
 mod openapi;
 mod structural;
+mod zero;
 
 pub use builder::{Builder, FieldSpec, SchemaError, Spec};
-pub use decode::{DecodeError, FieldValidation, Problem, StrictError, TypeError, decode};
+pub use decode::{DecodeError, FieldValidation, Problem, StrictError, TypeError, decode, decode_partial};
 pub use openapi::OpenApiError;
 pub use structural::{apply_defaults, prune, prune_nulls};
 
@@ -69,6 +70,8 @@ pub enum Shape {
 pub struct Fields {
     first: u32,
     len: u16,
+    /// How many of them are [`Field::always`].
+    always: u16,
     /// Whether fields beyond the declared ones are kept (`x-kubernetes-preserve-unknown-fields`).
     pub open: bool,
     /// Whether the value is a whole object with apiVersion, kind and metadata (`x-kubernetes-embedded-resource`).
@@ -192,6 +195,8 @@ pub struct Field {
     pub required: bool,
     /// Whether Go leaves the field out when its value is the zero value (a non-pointer with `omitempty`).
     pub omit_zero: bool,
+    /// Whether Go writes the zero value of a field that nobody gave: a struct that is no pointer, as `status: {}`.
+    pub always: bool,
     /// How strategic merge treats the value.
     pub patch_strategy: PatchStrategy,
     /// The key that strategic merge tells list items apart by.
@@ -248,6 +253,12 @@ impl SchemaSet {
     pub fn field(&self, fields: Fields, name: &str) -> Option<&Field> {
         let row = self.fields(fields);
         row.binary_search_by(|field| self.text(field.name).cmp(name)).ok().map(|index| &row[index])
+    }
+
+    /// The fields of a row that are written though nobody gave them.
+    pub fn always(&self, fields: Fields) -> impl Iterator<Item = &Field> {
+        let row = if fields.always == 0 { &[] } else { self.fields(fields) };
+        row.iter().filter(|field| field.always).take(fields.always.into())
     }
 
     /// The names of a list map's keys.

@@ -59,7 +59,7 @@ pub mod webhook;
 
 pub use config::{Config, ConfigError};
 use conversion::Conversions;
-use metrics::{AdmissionMetrics, Step};
+use metrics::{AdmissionMetrics, Latency, Step};
 use reinvocation::Reinvocation;
 
 /// What is about to happen to the object.
@@ -76,6 +76,8 @@ pub enum Operation {
 }
 
 impl Operation {
+    const ALL: [Self; 4] = [Self::Create, Self::Update, Self::Delete, Self::Connect];
+
     /// The operation as rules and reviews name it.
     pub fn name(self) -> &'static str {
         match self {
@@ -179,11 +181,56 @@ impl Request<'_> {
     }
 }
 
+/// The operations that concern a plugin, by step (upstream: `admission.Handler`, and which of the interfaces
+/// `MutationInterface` and `ValidationInterface` it has). It is not asked about others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Handles {
+    admits: &'static [Operation],
+    validates: &'static [Operation],
+}
+
+impl Handles {
+    /// No operation at all.
+    pub const NOTHING: Self = Self { admits: &[], validates: &[] };
+    /// What is made.
+    pub const CREATES: &'static [Operation] = &[Operation::Create];
+    /// What is changed.
+    pub const UPDATES: &'static [Operation] = &[Operation::Update];
+    /// What is removed.
+    pub const DELETES: &'static [Operation] = &[Operation::Delete];
+    /// What is made or changed.
+    pub const WRITES: &'static [Operation] = &[Operation::Create, Operation::Update];
+    /// What is made, changed or removed.
+    pub const CHANGES: &'static [Operation] = &[Operation::Create, Operation::Update, Operation::Delete];
+    /// Whatever is done.
+    pub const ALL: &'static [Operation] = &Operation::ALL;
+
+    /// It completes objects of these operations, and no others.
+    pub const fn admits(self, admits: &'static [Operation]) -> Self {
+        Self { admits, ..self }
+    }
+
+    /// It judges objects of these operations, and no others.
+    pub const fn validates(self, validates: &'static [Operation]) -> Self {
+        Self { validates, ..self }
+    }
+
+    fn has(self, step: Step, operation: Operation) -> bool {
+        match step {
+            Step::Admit => self.admits.contains(&operation),
+            Step::Validate => self.validates.contains(&operation),
+        }
+    }
+}
+
 /// A plugin. Every default lets the request pass.
 #[async_trait]
 pub trait Plugin: Send + Sync {
     /// Upstream's name of the plugin.
     fn name(&self) -> &'static str;
+
+    /// What it is asked about.
+    fn handles(&self) -> Handles;
 
     /// Completes the object.
     async fn admit(&self, _request: &mut Request<'_>) -> Result<(), StatusError> {
@@ -200,18 +247,49 @@ pub trait Plugin: Send + Sync {
 #[derive(Clone)]
 pub struct Chain {
     plugins: Arc<[Box<dyn Plugin>]>,
+    stages: Arc<[Stage]>,
     metrics: AdmissionMetrics,
+}
+
+/// One step of one operation: whom it concerns, and how long it takes.
+struct Stage {
+    handlers: Vec<Handler>,
+    took: Latency,
+}
+
+/// A plugin's part of a stage.
+struct Handler {
+    /// Its place in the chain.
+    plugin: usize,
+    took: Latency,
 }
 
 impl Chain {
     /// A chain of these plugins.
     pub fn new(plugins: Vec<Box<dyn Plugin>>) -> Self {
-        Self { plugins: plugins.into(), metrics: AdmissionMetrics::default() }
+        Self::with(plugins.into(), AdmissionMetrics::default())
     }
 
     /// The same chain, measured.
     pub fn measured(self, metrics: &Metrics) -> Self {
-        Self { metrics: AdmissionMetrics::register(metrics), ..self }
+        Self::with(self.plugins, AdmissionMetrics::register(metrics))
+    }
+
+    fn with(plugins: Arc<[Box<dyn Plugin>]>, metrics: AdmissionMetrics) -> Self {
+        let stage = |(step, operation)| {
+            let concerned = plugins.iter().enumerate().filter(|(_, plugin)| plugin.handles().has(step, operation));
+            let handler = |(place, plugin): (usize, &Box<dyn Plugin>)| Handler {
+                plugin: place,
+                took: metrics.controller(plugin.name(), step, operation),
+            };
+            Stage { handlers: concerned.map(handler).collect(), took: metrics.step(step, operation) }
+        };
+        let stages = Step::ALL.iter().flat_map(|step| Operation::ALL.iter().map(|operation| (*step, *operation)));
+        Self { stages: stages.map(stage).collect(), plugins, metrics }
+    }
+
+    fn stage(&self, step: Step, operation: Operation) -> &Stage {
+        &self.stages[step as usize * Operation::ALL.len() + operation as usize]
     }
 
     /// Lets every plugin complete the object, in order; once more when one of them asks for it
@@ -225,59 +303,59 @@ impl Chain {
     }
 
     async fn round(&self, request: &mut Request<'_>) -> Result<(), StatusError> {
-        let watch = StopWatch::start(self, Step::Admit, request.operation);
-        let mut last = watch.began;
-        for plugin in self.plugins.iter() {
-            let admitted = plugin.admit(request).await;
-            last = watch.lap(plugin.name(), last, admitted.is_err());
-            if let Err(refusal) = admitted {
-                watch.stop(true);
-                return Err(refusal);
+        let stage = self.stage(Step::Admit, request.operation);
+        let mut watch = StopWatch::start();
+        for handler in &stage.handlers {
+            let admitted = self.plugins[handler.plugin].admit(request).await;
+            watch.lap(&handler.took, admitted.is_err());
+            if admitted.is_err() {
+                watch.stop(&stage.took, true);
+                return admitted;
             }
         }
-        watch.stop(false);
+        watch.stop(&stage.took, false);
         Ok(())
     }
 
     /// Lets every plugin judge the object, in order.
     pub async fn validate(&self, request: &Request<'_>) -> Result<(), StatusError> {
-        let watch = StopWatch::start(self, Step::Validate, request.operation);
-        let mut last = watch.began;
-        for plugin in self.plugins.iter() {
-            let judged = plugin.validate(request).await;
-            last = watch.lap(plugin.name(), last, judged.is_err());
-            if let Err(refusal) = judged {
-                watch.stop(true);
-                return Err(refusal);
+        let stage = self.stage(Step::Validate, request.operation);
+        let mut watch = StopWatch::start();
+        for handler in &stage.handlers {
+            let judged = self.plugins[handler.plugin].validate(request).await;
+            watch.lap(&handler.took, judged.is_err());
+            if judged.is_err() {
+                watch.stop(&stage.took, true);
+                return judged;
             }
         }
-        watch.stop(false);
+        watch.stop(&stage.took, false);
         Ok(())
     }
 }
 
-/// Measures one step of a chain. A plugin begins where the one before it ended, so that the clock is read once for each.
-struct StopWatch<'c> {
-    metrics: &'c AdmissionMetrics,
-    step: Step,
-    operation: Operation,
+/// Measures a stage. A plugin begins where the one before it ended, so that the clock is read once for each.
+struct StopWatch {
     began: Instant,
+    last: Instant,
 }
 
-impl<'c> StopWatch<'c> {
-    fn start(chain: &'c Chain, step: Step, operation: Operation) -> Self {
-        Self { metrics: &chain.metrics, step, operation, began: Instant::now() }
-    }
-
-    /// A plugin is done that began at `since`; answers when the next one begins.
-    fn lap(&self, plugin: &'static str, since: Instant, rejected: bool) -> Instant {
+impl StopWatch {
+    fn start() -> Self {
         let now = Instant::now();
-        self.metrics.controller(plugin, self.step, self.operation, rejected, now - since);
-        now
+        Self { began: now, last: now }
     }
 
-    fn stop(&self, rejected: bool) {
-        self.metrics.step(self.step, self.operation, rejected, self.began.elapsed());
+    /// A plugin is done.
+    fn lap(&mut self, took: &Latency, rejected: bool) {
+        let now = Instant::now();
+        took.observe(rejected, now - self.last);
+        self.last = now;
+    }
+
+    /// The last plugin is done.
+    fn stop(&self, took: &Latency, rejected: bool) {
+        took.observe(rejected, self.last - self.began);
     }
 }
 

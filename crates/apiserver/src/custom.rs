@@ -15,6 +15,7 @@ mod clients;
 mod converted;
 mod expressions;
 mod follow;
+mod metrics;
 mod webhook;
 
 use std::sync::Arc;
@@ -23,6 +24,7 @@ use api::Resource;
 use apiextensions::DefinitionRules;
 use apiextensions::expressions::Compiler;
 use apimachinery::StatusError;
+use component_base::metrics::Metrics;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::server::ApiServer;
@@ -41,13 +43,18 @@ pub struct Definitions {
     waiters: mpsc::Sender<oneshot::Sender<()>>,
     clients: clients::Clients,
     converted: converted::Converted,
+    metrics: metrics::ConversionMetrics,
 }
 
 impl Definitions {
-    pub(crate) fn new() -> (Self, mpsc::Receiver<oneshot::Sender<()>>) {
+    pub(crate) fn new(metrics: &Metrics) -> (Self, mpsc::Receiver<oneshot::Sender<()>>) {
         let (waiters, waiting) = mpsc::channel(WAITERS);
-        let definitions =
-            Self { waiters, clients: clients::Clients::default(), converted: converted::Converted::default() };
+        let definitions = Self {
+            waiters,
+            clients: clients::Clients::default(),
+            converted: converted::Converted::default(),
+            metrics: metrics::ConversionMetrics::register(metrics),
+        };
         (definitions, waiting)
     }
 

@@ -7,10 +7,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use apimachinery::{Attributes, StatusError};
+use apimachinery::{Attributes, StatusError, UserInfo};
 use flow_control::control::Work;
 use flow_control::watches::Watching;
-use flow_control::{FlowControl, Seat};
+use flow_control::{Asker, FlowControl, Seat};
 use http::{HeaderName, HeaderValue, Response, StatusCode, header};
 use tokio::sync::OwnedSemaphorePermit;
 
@@ -66,6 +66,19 @@ pub(crate) struct Place {
     refused: Option<u64>,
 }
 
+/// A request as flow control shows it while it is there.
+#[derive(Debug)]
+struct Admitted {
+    user: Arc<UserInfo>,
+    info: Arc<RequestInfo>,
+}
+
+impl Asker for Admitted {
+    fn attributes(&self) -> Attributes<'_> {
+        self.info.attributes(&self.user, None)
+    }
+}
+
 impl Gate {
     pub(crate) fn new(
         config: &Config,
@@ -96,7 +109,8 @@ impl Gate {
         &self,
         place: &mut Place,
         asked: &Attributes<'_>,
-        (info, query): (&RequestInfo, &Query),
+        (info, query): (&Arc<RequestInfo>, &Query),
+        user: &Arc<UserInfo>,
         (registry, metrics): (&Registry, &RequestMetrics),
     ) -> Result<(), StatusError> {
         if is_long_running(info) && info.verb != "watch" {
@@ -109,6 +123,7 @@ impl Gate {
             },
             Sort::Fair(control) => {
                 let Some(request) = control.classify(asked, work(info, query, registry)) else { return Ok(()) };
+                let request = request.by(Arc::new(Admitted { user: user.clone(), info: info.clone() }));
                 place.uids = Some(request.uids());
                 match request.seat(self.wait_limit).await {
                     Ok(seat) => place.seat = Some(seat),

@@ -17,6 +17,7 @@ const TEXT: &str = "text/plain; version=0.0.4; charset=utf-8; escaping=underscor
 pub(crate) fn answer(server: &ApiServer, headers: &HeaderMap) -> Response<Body> {
     let mut text = server.metrics.encode();
     text.truncate(text.trim_end().trim_end_matches("# EOF").len());
+    write_step_summary(&mut text);
     write_objects(server, &mut text);
     write_process(&mut text);
     let accept = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
@@ -56,6 +57,20 @@ fn classic(text: &str) -> String {
         }
     }
     out
+}
+
+/// Upstream's summary of the steps of admission asks for no quantiles: what is left is the sum and the count that the
+/// histogram has.
+fn write_step_summary(text: &mut String) {
+    const HISTOGRAM: &str = "apiserver_admission_step_admission_duration_seconds";
+    let mut lines = String::new();
+    for rest in text.lines().filter_map(|line| line.strip_prefix(HISTOGRAM)) {
+        if rest.starts_with("_sum{") || rest.starts_with("_count{") {
+            let _ = writeln!(lines, "{HISTOGRAM}_summary{rest}");
+        }
+    }
+    let help = "Admission sub-step latency summary in seconds, broken out for each operation and API resource and step type (validate or admit).";
+    let _ = write!(text, "# HELP {HISTOGRAM}_summary {help}\n# TYPE {HISTOGRAM}_summary summary\n{lines}");
 }
 
 /// Upstream: `apiserver_resource_objects`, and its name before that.
@@ -158,6 +173,16 @@ mod tests {
         let open = "# HELP a_count Seen.\n# TYPE a_count counter\na_count_total{b=\"c\"} 1\n";
         let expected = "# HELP a_count Seen.\n# TYPE a_count counter\na_count{b=\"c\"} 1\n";
         assert_eq!(classic(open), expected);
+    }
+
+    #[test]
+    fn a_summary_is_read_off_the_histogram() {
+        let name = "apiserver_admission_step_admission_duration_seconds";
+        let mut text = format!("{name}_sum{{a=\"b\"}} 1.5\n{name}_count{{a=\"b\"}} 3\n{name}_bucket{{le=\"1\"}} 2\n");
+        write_step_summary(&mut text);
+        assert!(text.ends_with(&format!(
+            "# TYPE {name}_summary summary\n{name}_summary_sum{{a=\"b\"}} 1.5\n{name}_summary_count{{a=\"b\"}} 3\n"
+        )));
     }
 
     #[test]

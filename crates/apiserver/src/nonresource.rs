@@ -48,7 +48,8 @@ pub async fn answer(
         ["api"] | ["apis"] | ["api", _] | ["apis", ..] => discovery::answer(server, parts, query, &steps),
         ["debug", "api_priority_and_fairness", what] => {
             let control = server.gate.flow_control().ok_or_else(StatusError::unknown_path)?;
-            control.dump(what).map(|table| text(StatusCode::OK, table)).ok_or_else(StatusError::unknown_path)
+            let details = query.get("includeRequestDetails").is_some_and(|value| !value.is_empty());
+            control.dump(what, details).map(|table| text(StatusCode::OK, table)).ok_or_else(StatusError::unknown_path)
         }
         ["openapi", rest @ ..] => openapi::answer(server, parts, query, rest),
         [""] => {

@@ -104,7 +104,7 @@ impl ApiServer {
         let kubelets = config.kubelet.as_ref().map(KubeletClient::new).transpose()?;
         let admission = Chain::build(&config.admission, &deps.store, plugins)?.measured(&deps.metrics);
         let compiler = custom::compiler();
-        let (definitions, waiting) = Definitions::new();
+        let (definitions, waiting) = Definitions::new(&deps.metrics);
         let server = Arc::new(Self {
             allocators: Allocators::new(config.service_cidr, config.node_ports.clone()),
             registry: Registry::new(deps.store, custom::with_rules(deps.rows, compiler.as_ref())),

@@ -109,7 +109,7 @@ async fn chain(
         user = Arc::new(other.user);
     }
     let asked = info.attributes(&user, selectors.as_ref());
-    server.gate.admit(place, &asked, (&info, &query), (&server.registry, &server.request_metrics)).await?;
+    server.gate.admit(place, &asked, (&info, &query), &user, (&server.registry, &server.request_metrics)).await?;
     let verdict = server.authorizer.judge(&asked).await;
     if let Some(trail) = trail {
         auditing::judged(trail, &verdict);

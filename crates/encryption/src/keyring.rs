@@ -51,9 +51,10 @@ fn resource_of(key: &str) -> Option<(&str, &str)> {
     Some((if group == "core" { "" } else { group }, resource))
 }
 
-fn entries(config: &EncryptionConfiguration) -> Result<Vec<Entry>, ConfigError> {
+fn entries(config: &EncryptionConfiguration, metrics: &EncryptionMetrics) -> Result<Vec<Entry>, ConfigError> {
     let entry = |resource: &crate::config::ResourceConfiguration| {
-        let providers = resource.providers.iter().map(Provider::of).collect::<Result<Vec<_>, _>>()?;
+        let providers = resource.providers.iter().map(|provider| Provider::of(provider, &metrics.envelope));
+        let providers = providers.collect::<Result<Vec<_>, _>>()?;
         let patterns = resource.resources.iter().map(|text| Pattern::parse(text)).collect();
         Ok(Entry { patterns, providers: providers.into_iter().flatten().collect() })
     };
@@ -64,12 +65,13 @@ impl Keyring {
     /// The keys of a configuration. KMS plugins are asked whether they are there.
     pub fn new(config: &EncryptionConfiguration) -> Result<Self, ConfigError> {
         let metrics = EncryptionMetrics::default();
-        Ok(Self { entries: ArcSwap::from_pointee(entries(config)?), sealed_with: Mutex::default(), metrics })
+        let entries = ArcSwap::from_pointee(entries(config, &metrics)?);
+        Ok(Self { entries, sealed_with: Mutex::default(), metrics })
     }
 
     /// Uses the keys of another configuration from now on.
     pub fn replace(&self, config: &EncryptionConfiguration) -> Result<(), ConfigError> {
-        self.entries.store(Arc::new(entries(config)?));
+        self.entries.store(Arc::new(entries(config, &self.metrics)?));
         Ok(())
     }
 

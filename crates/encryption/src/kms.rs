@@ -16,7 +16,9 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
 use crate::config::KmsConfiguration;
+use crate::envelope_metrics::{EnvelopeMetrics, KeyUse};
 use crate::grpc::{self, Field, GrpcError, put_bytes, put_number};
+use crate::metrics::Way;
 use crate::provider::{self, SealError};
 
 /// Length of the seed, and of the random bytes that a value's key is derived with.
@@ -60,6 +62,9 @@ pub enum KmsError {
     /// It is not well.
     #[error("got unhealthy status: {0}")]
     Unhealthy(String),
+    /// It names no key.
+    #[error("the key id is empty")]
+    NoKeyId,
     /// What it answered is longer than it may be.
     #[error("{0} is empty or too long")]
     Limits(&'static str),
@@ -79,7 +84,16 @@ pub struct Kms {
     calls: mpsc::Sender<Call>,
     current: Mutex<Option<Current>>,
     /// Seeds by the envelope that holds them: sealed seed, key id and annotations.
-    seeds: Mutex<HashMap<Vec<u8>, [u8; SEED]>>,
+    seeds: Mutex<HashMap<Vec<u8>, Opening>>,
+    provider: String,
+    metrics: EnvelopeMetrics,
+}
+
+/// What opens values.
+#[derive(Clone)]
+struct Opening {
+    seed: [u8; SEED],
+    key: KeyUse,
 }
 
 /// The seed that seals now.
@@ -90,6 +104,7 @@ struct Current {
     annotations: BTreeMap<String, Vec<u8>>,
     seed: [u8; SEED],
     checked_at: Instant,
+    key: KeyUse,
 }
 
 #[derive(Debug)]
@@ -108,7 +123,7 @@ enum Reply {
 
 impl Kms {
     /// Prepares the way to the plugin; it is called when it is first needed.
-    pub fn connect(config: &KmsConfiguration) -> Result<Self, KmsError> {
+    pub(crate) fn connect(config: &KmsConfiguration, metrics: &EnvelopeMetrics) -> Result<Self, KmsError> {
         let path = config.endpoint.strip_prefix("unix://").unwrap_or(&config.endpoint).to_owned();
         let socket = path.strip_prefix("/@").map(|name| format!("@{name}")).unwrap_or(path);
         let timeout = config.timeout.and_then(|timeout| timeout.to_std()).unwrap_or(TIMEOUT);
@@ -119,7 +134,8 @@ impl Kms {
             .name("kms".into())
             .spawn(move || serve(&socket, timeout, waiting))
             .map_err(|_| KmsError::Gone)?;
-        Ok(Self { calls, current: Mutex::default(), seeds: Mutex::default() })
+        let (provider, metrics) = (config.name.clone(), metrics.clone());
+        Ok(Self { calls, current: Mutex::default(), seeds: Mutex::default(), provider, metrics })
     }
 
     /// Asks the plugin which key it uses, when that was not asked lately, and takes a new seed for a new key.
@@ -128,7 +144,9 @@ impl Kms {
         if known.as_ref().is_some_and(|known| known.checked_at.elapsed() < STATUS_HOLDS) {
             return Ok(());
         }
-        let key_id = read_status(&self.ask("Status", Vec::new()).await?)?;
+        let key_id = read_status(&self.ask("Status", Vec::new()).await?);
+        self.metrics.status(&self.provider, &key_id);
+        let key_id = key_id?;
         if let Some(known) = known.filter(|known| known.key_id == key_id) {
             *self.current.lock() = Some(Current { checked_at: Instant::now(), ..known });
             return Ok(());
@@ -137,9 +155,12 @@ impl Kms {
         let mut message = Vec::new();
         put_bytes(&mut message, 1, &seed);
         put_bytes(&mut message, 2, uuid::Uuid::new_v4().to_string().as_bytes());
-        let current = read_encrypted(&self.ask("Encrypt", message).await?, seed)?;
-        self.seeds.lock().insert(current.identity(), seed);
-        *self.current.lock() = Some(current);
+        let made = read_encrypted(&self.ask("Encrypt", message).await?)?;
+        self.keep(made.identity(), seed, &made.key_id);
+        let key = self.metrics.key(&self.provider, Way::ToStorage, &made.key_id);
+        let SealedSeed { key_id, sealed_seed, annotations } = made;
+        *self.current.lock() =
+            Some(Current { key_id, sealed_seed, annotations, seed, checked_at: Instant::now(), key });
         Ok(())
     }
 
@@ -148,6 +169,7 @@ impl Kms {
         let current = self.current.lock().clone().ok_or(KmsError::Gone)?;
         let info: [u8; SEED] = provider::random()?;
         let sealed = provider::gcm_seal(&derive(&current.seed, &info), key, plain)?;
+        current.key.note();
         Ok(current.envelope(&[&info[..], &sealed].concat()))
     }
 
@@ -155,34 +177,50 @@ impl Kms {
     pub fn open(&self, key: &str, envelope: &[u8]) -> Result<Vec<u8>, KmsError> {
         let envelope = Envelope::read(envelope)?;
         let identity = envelope.identity();
-        let known = self.seeds.lock().get(&identity).copied();
-        let seed = match known {
-            Some(seed) => seed,
+        let known = self.seeds.lock().get(&identity).cloned();
+        let Opening { seed, key: used } = match known {
+            Some(known) => known,
             None => {
                 let plain = self.ask_blocking("Decrypt", envelope.decrypt_request())?;
                 let plain = bytes_of(&plain, 1).ok_or(KmsError::Unreadable("Decrypt"))?;
                 let seed: [u8; SEED] = plain.try_into().map_err(|_| KmsError::Unreadable("Decrypt"))?;
-                self.seeds.lock().insert(identity, seed);
-                seed
+                self.keep(identity, seed, &envelope.key_id)
             }
         };
         let (info, sealed) = envelope.data.split_first_chunk::<SEED>().ok_or(KmsError::Damaged)?;
         let secret = if envelope.kind == FROM_SEED { derive(&seed, info) } else { return Err(KmsError::Damaged) };
-        Ok(provider::gcm_open(&secret, key, sealed)?)
+        let opened = provider::gcm_open(&secret, key, sealed)?;
+        used.note();
+        Ok(opened)
+    }
+
+    /// Keeps a seed, so that the plugin is not asked for it again.
+    fn keep(&self, identity: Vec<u8>, seed: [u8; SEED], key_id: &str) -> Opening {
+        let opening = Opening { seed, key: self.metrics.key(&self.provider, Way::FromStorage, key_id) };
+        let mut seeds = self.seeds.lock();
+        seeds.insert(identity, opening.clone());
+        self.metrics.seeds(&self.provider, seeds.len());
+        opening
     }
 
     async fn ask(&self, method: &'static str, message: Vec<u8>) -> Result<Bytes, KmsError> {
         let (answer, answered) = oneshot::channel();
         let call = Call { method, message, answer: Reply::Task(answer) };
+        let began = Instant::now();
         self.calls.send(call).await.map_err(|_| KmsError::Gone)?;
-        answered.await.map_err(|_| KmsError::Gone)?.map_err(|cause| KmsError::Call { method, cause })
+        let answered = answered.await.map_err(|_| KmsError::Gone)?;
+        self.metrics.called(&self.provider, method, &answered, began.elapsed());
+        answered.map_err(|cause| KmsError::Call { method, cause })
     }
 
     fn ask_blocking(&self, method: &'static str, message: Vec<u8>) -> Result<Bytes, KmsError> {
         let (answer, answered) = std_mpsc::sync_channel(1);
         let call = Call { method, message, answer: Reply::Thread(answer) };
+        let began = Instant::now();
         self.calls.try_send(call).map_err(|_| KmsError::Gone)?;
-        answered.recv().map_err(|_| KmsError::Gone)?.map_err(|cause| KmsError::Call { method, cause })
+        let answered = answered.recv().map_err(|_| KmsError::Gone)?;
+        self.metrics.called(&self.provider, method, &answered, began.elapsed());
+        answered.map_err(|cause| KmsError::Call { method, cause })
     }
 }
 
@@ -269,14 +307,17 @@ fn read_status(message: &[u8]) -> Result<String, KmsError> {
     if health != "ok" {
         return Err(KmsError::Unhealthy(health));
     }
-    if key_id.is_empty() || key_id.len() > MAX_KEY_ID {
+    if key_id.is_empty() {
+        return Err(KmsError::NoKeyId);
+    }
+    if key_id.len() > MAX_KEY_ID {
         return Err(KmsError::Limits("the key id"));
     }
     Ok(key_id)
 }
 
 /// What the plugin made of a seed, out of an EncryptResponse.
-fn read_encrypted(message: &[u8], seed: [u8; SEED]) -> Result<Current, KmsError> {
+fn read_encrypted(message: &[u8]) -> Result<SealedSeed, KmsError> {
     let unreadable = || KmsError::Unreadable("Encrypt");
     let sealed_seed = bytes_of(message, 1).ok_or_else(unreadable)?.to_vec();
     let key_id = text_of(message, 2).ok_or_else(unreadable)?;
@@ -287,7 +328,20 @@ fn read_encrypted(message: &[u8], seed: [u8; SEED]) -> Result<Current, KmsError>
         return Err(KmsError::Limits("the key id"));
     }
     let annotations = annotations_of(message, 3).ok_or_else(unreadable)?;
-    Ok(Current { key_id, sealed_seed, annotations, seed, checked_at: Instant::now() })
+    Ok(SealedSeed { key_id, sealed_seed, annotations })
+}
+
+/// A seed as the plugin sealed it.
+struct SealedSeed {
+    key_id: String,
+    sealed_seed: Vec<u8>,
+    annotations: BTreeMap<String, Vec<u8>>,
+}
+
+impl SealedSeed {
+    fn identity(&self) -> Vec<u8> {
+        identity(&self.sealed_seed, &self.key_id, &self.annotations)
+    }
 }
 
 impl Current {
@@ -300,10 +354,6 @@ impl Current {
         put_annotations(&mut message, 4, &self.annotations);
         put_number(&mut message, 5, FROM_SEED);
         message
-    }
-
-    fn identity(&self) -> Vec<u8> {
-        identity(&self.sealed_seed, &self.key_id, &self.annotations)
     }
 }
 

@@ -10,6 +10,7 @@
 //! at [`config`], then [`keyring`].
 
 pub mod config;
+mod envelope_metrics;
 pub mod keyring;
 pub mod metrics;
 pub mod provider;

@@ -5,6 +5,7 @@ use component_base::metrics::{Counter, Family, Gauge, Histogram, Metrics};
 use jiff::Timestamp;
 use prometheus_client::encoding::EncodeLabelSet;
 
+use crate::envelope_metrics::EnvelopeMetrics;
 use crate::provider::SealError;
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
@@ -38,6 +39,16 @@ pub(crate) enum Way {
     ToStorage,
 }
 
+impl Way {
+    /// Upstream's `transformation_type`.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::FromStorage => "from_storage",
+            Self::ToStorage => "to_storage",
+        }
+    }
+}
+
 /// Counters; made before there is a page to show them on.
 #[derive(Clone, Debug)]
 pub struct EncryptionMetrics {
@@ -45,6 +56,8 @@ pub struct EncryptionMetrics {
     seconds: Family<Duration, Histogram, fn() -> Histogram>,
     reloads: Family<Reload, Counter>,
     reloaded_at: Family<Reload, Gauge>,
+    /// Those of KMS plugins.
+    pub(crate) envelope: EnvelopeMetrics,
 }
 
 impl Default for EncryptionMetrics {
@@ -54,6 +67,7 @@ impl Default for EncryptionMetrics {
             seconds: Family::new_with_constructor(buckets),
             reloads: Family::default(),
             reloaded_at: Family::default(),
+            envelope: EnvelopeMetrics::default(),
         }
     }
 }
@@ -61,6 +75,7 @@ impl Default for EncryptionMetrics {
 impl EncryptionMetrics {
     /// Shows them.
     pub fn register(&self, metrics: &Metrics) {
+        self.envelope.register(metrics);
         metrics.register(
             "apiserver_storage_transformation_operations",
             "Total number of transformations. Successful transformation will have a status 'OK' and a varied status string when the transformation fails",
@@ -100,10 +115,7 @@ impl EncryptionMetrics {
         began: Timestamp,
     ) {
         let resource = if group.is_empty() { resource.to_owned() } else { format!("{resource}.{group}") };
-        let transformation_type = match way {
-            Way::FromStorage => "from_storage",
-            Way::ToStorage => "to_storage",
-        };
+        let transformation_type = way.name();
         let transformer_prefix = match prefix {
             b"" => "identity".to_owned(),
             prefix => String::from_utf8_lossy(prefix).into_owned(),

@@ -17,6 +17,7 @@ use crypto_secretbox::XSalsa20Poly1305;
 use ring::rand::{SecureRandom, SystemRandom};
 
 use crate::config::{ConfigError, Key, KmsConfiguration, ProviderConfiguration};
+use crate::envelope_metrics::EnvelopeMetrics;
 use crate::kms::{Kms, KmsError};
 
 type Aes192Gcm = AesGcm<Aes192, U12>;
@@ -74,7 +75,7 @@ impl std::fmt::Debug for Cipher {
 
 impl Provider {
     /// The providers of a configuration's entry, one a key.
-    pub fn of(config: &ProviderConfiguration) -> Result<Vec<Self>, ConfigError> {
+    pub(crate) fn of(config: &ProviderConfiguration, metrics: &EnvelopeMetrics) -> Result<Vec<Self>, ConfigError> {
         let keyed = |kind: &str, keys: &[Key], cipher: fn(Vec<u8>) -> Cipher| -> Vec<Self> {
             let one = |key: &Key| Self {
                 prefix: format!("k8s:enc:{kind}:v1:{}:", key.name).into_bytes().into(),
@@ -92,14 +93,15 @@ impl Provider {
             return Ok(keyed("secretbox", &keys.keys, secret_box));
         }
         match &config.kms {
-            Some(kms) => Ok(vec![Self::kms(kms)?]),
+            Some(kms) => Ok(vec![Self::kms(kms, metrics)?]),
             None => Ok(vec![Self { prefix: Arc::default(), cipher: Cipher::Identity }]),
         }
     }
 
-    fn kms(config: &KmsConfiguration) -> Result<Self, ConfigError> {
+    fn kms(config: &KmsConfiguration, metrics: &EnvelopeMetrics) -> Result<Self, ConfigError> {
         let prefix = format!("k8s:enc:kms:v2:{}:", config.name).into_bytes().into();
-        let kms = Kms::connect(config).map_err(|cause| ConfigError::Kms { name: config.name.clone(), cause })?;
+        let kms =
+            Kms::connect(config, metrics).map_err(|cause| ConfigError::Kms { name: config.name.clone(), cause })?;
         Ok(Self { prefix, cipher: Cipher::Kms(Arc::new(kms)) })
     }
 
@@ -238,7 +240,7 @@ mod tests {
         let secret = base64::engine::general_purpose::STANDARD.encode(vec![7_u8; length]);
         let config = serde_json::json!({ kind: { "keys": [{ "name": "one", "secret": secret }] } });
         let config: ProviderConfiguration = serde_json::from_value(config).expect("a provider");
-        Provider::of(&config).expect("keys").remove(0)
+        Provider::of(&config, &EnvelopeMetrics::default()).expect("keys").remove(0)
     }
 
     #[test]

@@ -93,8 +93,9 @@ impl FlowControl {
     }
 
     /// What goes on at every level, as text; nothing where no such text is known: see [`crate::debug`].
-    pub fn dump(&self, what: &str) -> Option<String> {
-        crate::debug::dump(what, &self.configuration.load().levels)
+    /// `details`: with who asks for what, where it is about requests.
+    pub fn dump(&self, what: &str, details: bool) -> Option<String> {
+        crate::debug::dump(what, &self.configuration.load().levels, details)
     }
 
     /// Classifies a request and estimates its work.
@@ -113,7 +114,7 @@ impl FlowControl {
         };
         flow.metrics.estimated_seats.observe(f64::from(work.max_seats()));
         let hash = if flow.is_exempt { 0 } else { flow_hash(&flow.schema.metadata.name, flow.distinguisher(asked)) };
-        Some(Request { flow, hash, work, is_watch: asked.verb == "watch" })
+        Some(Request { flow, hash, work, is_watch: asked.verb == "watch", asker: None })
     }
 
     /// The open watches.
@@ -179,6 +180,7 @@ mod tests {
     use super::*;
     use crate::bootstrap;
     use crate::level::Seat;
+    use crate::requests::Asker;
     use apimachinery::UserInfo;
     use expect_test::expect;
     use serde_json::json;
@@ -323,6 +325,40 @@ mod tests {
         }
     }
 
+    #[derive(Debug)]
+    struct Jo(UserInfo);
+
+    impl Asker for Jo {
+        fn attributes(&self) -> Attributes<'_> {
+            let (version, resource, namespace) = ("v1", "pods", "a");
+            Attributes { verb: "get", version, resource, namespace, path: "/x", ..Attributes::by(&self.0) }
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn requests_are_seen_while_they_are_there() {
+        let (control, _) = control(1);
+        queued(&control);
+        let person = UserInfo::new("jo", ["dev"]);
+        let seat = || request(&control, &person, "get", Work::Small).by(Arc::new(Jo(person.clone()))).seat(LONG);
+        let held = seat().await.expect("free");
+        let mut waiting = Box::pin(seat());
+        assert!(futures_poll(&mut waiting).is_none());
+        let rows = |details: bool| {
+            let table = control.dump("dump_requests", details).expect("known");
+            let rows = table.lines().skip(1).map(|line| {
+                let cells: Vec<&str> = line.split(',').map(str::trim).collect();
+                let (queued, started) = (cells[2] != "-1", cells[9] != "0001-01-01T00:00:00Z");
+                format!("{} {} {queued} {} {started} {}", cells[0], cells[1], cells[3], cells[10..].join(" "))
+            });
+            rows.map(|row| row.trim_end().to_owned()).collect::<Vec<_>>()
+        };
+        assert_eq!(rows(false), ["narrow all true 0 false", "narrow all true -1 true"]);
+        assert_eq!(rows(true)[1], "narrow all true -1 true jo get /x a  v1 pods");
+        drop((held, waiting));
+        assert!(rows(true).is_empty());
+    }
+
     #[tokio::test(start_paused = true)]
     async fn seats_that_linger_come_back_by_themselves() {
         let (control, _) = control(1);
@@ -368,7 +404,7 @@ mod tests {
         let without = || levels().into_iter().filter(|level| level.metadata.name != "global-default").collect();
         control.configure(without(), schemas());
         let row = |control: &FlowControl| {
-            let text = control.dump("dump_priority_levels").expect("a table");
+            let text = control.dump("dump_priority_levels", false).expect("a table");
             let line = text.lines().find(|line| line.starts_with("global-default")).map(str::to_owned);
             line.map(|line| line.split_whitespace().collect::<Vec<_>>().join(" "))
         };
@@ -377,7 +413,7 @@ mod tests {
         tokio::time::advance(ADJUSTMENT_PERIOD * 2).await;
         drop(seat(&control, &user).await.expect("a seat elsewhere"));
         assert_eq!(row(&control), None);
-        assert!(control.dump("dump_queues").is_some_and(|text| text.starts_with("PriorityLevelName, Index,")));
-        assert_eq!(control.dump("nonsense"), None);
+        assert!(control.dump("dump_queues", false).is_some_and(|text| text.starts_with("PriorityLevelName, Index,")));
+        assert_eq!(control.dump("nonsense", false), None);
     }
 }

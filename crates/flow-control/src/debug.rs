@@ -2,6 +2,9 @@
 //! (upstream: flowcontrol/apf_controller_debug.go).
 
 use std::collections::BTreeMap;
+use std::time::Duration;
+
+use apimachinery::duration::GoDuration;
 
 use crate::configuration::LevelState;
 
@@ -30,13 +33,71 @@ const QUEUES: [&str; 9] = [
     "TotalWorkSum",
 ];
 
-/// The table of this name: `dump_priority_levels`, `dump_queues`.
-pub(crate) fn dump(what: &str, levels: &BTreeMap<String, LevelState>) -> Option<String> {
+const REQUESTS: [&str; 10] = [
+    "PriorityLevelName",
+    "FlowSchemaName",
+    "QueueIndex",
+    "RequestIndexInQueue",
+    "FlowDistingsher",
+    "ArriveTime",
+    "InitialSeats",
+    "FinalSeats",
+    "AdditionalLatency",
+    "StartTime",
+];
+
+const DETAILS: [&str; 8] =
+    ["UserName", "Verb", "APIPath", "Namespace", "Name", "APIVersion", "Resource", "SubResource"];
+
+/// What Go writes of a time that is none.
+const NO_TIME: &str = "0001-01-01T00:00:00Z";
+
+/// The table of this name: `dump_priority_levels`, `dump_queues`, `dump_requests`, the last maybe with `details`.
+pub(crate) fn dump(what: &str, levels: &BTreeMap<String, LevelState>, details: bool) -> Option<String> {
     match what {
         "dump_priority_levels" => Some(table(&LEVELS, levels.iter().map(|(name, level)| of_level(name, level)))),
         "dump_queues" => Some(table(&QUEUES, levels.iter().flat_map(|(name, level)| of_queues(name, level)))),
+        "dump_requests" => {
+            let head: Vec<&str> = REQUESTS.iter().chain(DETAILS.iter().filter(|_| details)).copied().collect();
+            Some(table(&head, levels.iter().flat_map(|(name, level)| of_requests(name, level, details))))
+        }
         _ => None,
     }
+}
+
+fn of_requests(name: &str, level: &LevelState, details: bool) -> Vec<Vec<String>> {
+    let requests = level.level.requests.lock();
+    let now = component_base::now();
+    let time = |time: Duration| (now - level.level.since(time)).to_string();
+    let number = |index: Option<usize>| index.map_or_else(|| "-1".to_owned(), |index| index.to_string());
+    let mut last = (None, 0);
+    let rows = requests.in_order().into_iter().map(|present| {
+        let asked = present.asker.attributes();
+        let before = if last.0 == present.queue { last.1 } else { 0 };
+        last = (present.queue, before + 1);
+        let index = (present.queue.is_some() && present.started.is_none()).then_some(before);
+        let mut row = vec![
+            name.to_owned(),
+            present.flow.schema.metadata.name.clone(),
+            number(present.queue),
+            number(index),
+            present.flow.distinguisher(&asked).to_owned(),
+            time(present.arrived),
+            present.work.initial_seats.to_string(),
+            present.work.final_seats.to_string(),
+            GoDuration::from_nanos(i64::try_from(present.work.additional_latency.as_nanos()).unwrap_or(0)).to_string(),
+            present.started.map_or_else(|| NO_TIME.to_owned(), time),
+        ];
+        if details {
+            let version = [asked.group, asked.version];
+            let version = version.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("/");
+            let words = [asked.user.username.as_str(), asked.verb, asked.path, asked.namespace, asked.name];
+            row.extend(words.map(str::to_owned));
+            row.extend([version, asked.resource.to_owned(), asked.subresource.to_owned()]);
+        }
+        row
+    });
+    rows.collect()
 }
 
 fn of_level(name: &str, level: &LevelState) -> Vec<String> {

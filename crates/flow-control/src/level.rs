@@ -16,6 +16,7 @@ use crate::configuration::Flow;
 use crate::demand::Demand;
 use crate::metrics::LevelMetrics;
 use crate::queue_set::{Arrival, Place, QueueSet, Response, Running, State};
+use crate::requests::{Asker, Requests, Stay};
 use crate::retry_after::RetryAfter;
 use crate::work::WorkEstimate;
 
@@ -52,6 +53,8 @@ pub(crate) struct Level {
     max_seats: AtomicU32,
     /// Requests that waited as long as they may.
     timed_out: AtomicU64,
+    /// The requests that wait or run.
+    pub(crate) requests: Mutex<Requests>,
     clock: Clock,
     scope: Scope,
 }
@@ -87,6 +90,7 @@ impl Level {
             retry_after: Mutex::default(),
             max_seats: AtomicU32::new(0),
             timed_out: AtomicU64::new(0),
+            requests: Mutex::default(),
             clock,
             scope,
         }
@@ -187,6 +191,11 @@ impl Level {
         (self.inner.lock().set.state(), self.timed_out.load(Ordering::Relaxed))
     }
 
+    /// How long ago that was.
+    pub(crate) fn since(&self, time: Duration) -> Duration {
+        self.clock.now().saturating_sub(time)
+    }
+
     /// After how many seconds a client that is refused now may come again.
     fn refuse(&self) -> u64 {
         self.retry_after.lock().refused(self.clock.now().as_secs() + 1)
@@ -200,6 +209,7 @@ pub struct Request {
     pub(crate) hash: u64,
     pub(crate) work: WorkEstimate,
     pub(crate) is_watch: bool,
+    pub(crate) asker: Option<Arc<dyn Asker>>,
 }
 
 /// The level has no room. The client may come again.
@@ -211,11 +221,17 @@ pub struct Refused {
 }
 
 impl Request {
+    /// The same request, which can be seen while it is there.
+    pub fn by(self, asker: Arc<dyn Asker>) -> Self {
+        Self { asker: Some(asker), ..self }
+    }
+
     /// Waits for a seat, no longer than `wait_limit`.
     pub async fn seat(self, wait_limit: Duration) -> Result<Seat, Refused> {
-        let Self { flow, hash, work, is_watch } = self;
+        let Self { flow, hash, work, is_watch, asker } = self;
         let level = flow.level.clone();
         let now = level.clock.now();
+        let stay = asker.map(|asker| Stay::begin(&flow, asker, work, now));
         let mut receiver = None;
         let arrival = level.change(|set| {
             set.arrive(now, work, hash, || {
@@ -229,6 +245,9 @@ impl Request {
             (Arrival::Running(running), _) => running,
             (Arrival::Waiting(place, length), Some(granted)) => {
                 flow.metrics.queue_length.observe(length as f64);
+                if let Some(stay) = &stay {
+                    stay.waits(place.queue());
+                }
                 let ticket = Ticket::new(&flow, place, granted, work.max_seats());
                 match ticket.wait(wait_limit).await {
                     Some(running) => running,
@@ -251,7 +270,7 @@ impl Request {
                 return Err(refused(&level));
             }
         };
-        Ok(Seat::new(flow, running, now, is_watch))
+        Ok(Seat::new(flow, running, now, is_watch).during(stay))
     }
 
     /// The UIDs of schema and level, for the headers of the answer.
@@ -304,6 +323,7 @@ pub struct Seat {
     running: Running,
     began: Duration,
     is_watch: bool,
+    stay: Option<Stay>,
 }
 
 impl Seat {
@@ -316,7 +336,16 @@ impl Seat {
         if !flow.is_exempt {
             metrics.waited.observe(began.saturating_sub(arrived).as_secs_f64());
         }
-        Self { flow, running, began, is_watch }
+        Self { flow, running, began, is_watch, stay: None }
+    }
+
+    /// The same seat, held by a request that can be seen.
+    fn during(mut self, stay: Option<Stay>) -> Self {
+        if let Some(stay) = &stay {
+            stay.runs(self.running.queue(), self.began);
+        }
+        self.stay = stay;
+        self
     }
 }
 

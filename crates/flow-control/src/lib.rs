@@ -20,6 +20,7 @@ pub mod spec;
 
 pub mod level;
 pub mod queue_set;
+mod requests;
 
 pub mod concurrency;
 mod debug;
@@ -35,4 +36,5 @@ pub mod metrics;
 pub use configuration::Condition;
 pub use control::{FlowControl, Refused};
 pub use level::Seat;
+pub use requests::Asker;
 pub use work::WorkEstimate;

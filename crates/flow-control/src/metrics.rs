@@ -5,6 +5,7 @@
 use std::sync::atomic::AtomicU64;
 
 use component_base::metrics::{Gauge, Metrics};
+use prometheus_client::registry::Metric;
 
 mod flows;
 mod levels;
@@ -17,6 +18,11 @@ type Fraction = Gauge<f64, AtomicU64>;
 
 fn name(name: &str) -> String {
     format!("apiserver_flowcontrol_{name}")
+}
+
+/// A metric, or a family of them, under upstream's name.
+fn family<M: Metric + Clone + Default>(metrics: &Metrics, short: &str, help: &str) -> M {
+    metrics.register(&name(short), help, M::default())
 }
 
 /// All of them.
@@ -33,7 +39,7 @@ impl FlowControlMetrics {
         Self {
             flows: flows::Flows::register(metrics),
             levels: levels::Levels::register(metrics),
-            fair_fraction: metrics.register(&name("seat_fair_frac"), help, Fraction::default()),
+            fair_fraction: family(metrics, "seat_fair_frac", help),
         }
     }
 

@@ -54,6 +54,11 @@ pub struct Running {
 }
 
 impl Running {
+    /// The queue it came through, if there are queues.
+    pub(crate) fn queue(&self) -> Option<usize> {
+        self.queue
+    }
+
     /// Its seats.
     pub fn seats(&self) -> u32 {
         self.work.max_seats()
@@ -65,6 +70,13 @@ impl Running {
 pub struct Place {
     queue: usize,
     id: u64,
+}
+
+impl Place {
+    /// The queue.
+    pub(crate) fn queue(&self) -> usize {
+        self.queue
+    }
 }
 
 /// What came of a request that arrived.

@@ -33,8 +33,27 @@ pub struct Target {
     pub longest: usize,
 }
 
+impl Target {
+    /// A target of inputs of at most 4,096 bytes, which may take what a tree of JSON values does.
+    pub(crate) const fn new(name: &'static str, check: fn(&[u8])) -> Self {
+        Self { name, check, memory: TREE, words: &[], longest: 4096 }
+    }
+
+    pub(crate) const fn memory(self, memory: Memory) -> Self {
+        Self { memory, ..self }
+    }
+
+    pub(crate) const fn words(self, words: &'static [&'static str]) -> Self {
+        Self { words, ..self }
+    }
+
+    pub(crate) const fn longest(self, longest: usize) -> Self {
+        Self { longest, ..self }
+    }
+}
+
 /// A tree of JSON values takes the most where maps have one entry each: a node of eleven places for eight bytes of text.
-pub(crate) const TREE: Memory = Memory { base: 64 << 10, per_byte: 512 };
+const TREE: Memory = Memory { base: 64 << 10, per_byte: 512 };
 
 /// All of them.
 pub static TARGETS: &[&Target] = &[

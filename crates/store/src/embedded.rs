@@ -8,11 +8,13 @@ use async_trait::async_trait;
 use component_base::Scope;
 use component_base::health::Health;
 use parking_lot::{Mutex, RwLock};
+use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
 use crate::committer::{Ask, Committer, Outcome, load};
 use crate::disk::{Disk, FileDisk, MemoryDisk};
+use crate::gathering::Gathering;
 use crate::kv::{Entry, Error, Finish, Range, RangeRequest, Revision, Stats, Store, Wanted, Watch, Write, Written};
 use crate::state::State;
 use crate::watcher::Watcher;
@@ -88,9 +90,26 @@ pub struct Embedded {
 /// How writes reach the committer.
 enum WritePath {
     /// Through the queue of the writer thread, which waits for the disk.
-    Queue(mpsc::Sender<Command>, Failed),
+    Queue(Queue),
     /// At once: nothing waits for a disk.
     Direct(Box<Mutex<Committer<MemoryDisk>>>),
+}
+
+/// The way to the writer thread.
+#[derive(Clone)]
+struct Queue {
+    commands: mpsc::Sender<Command>,
+    gathering: Arc<Gathering>,
+    failed: Failed,
+}
+
+impl Queue {
+    /// False when the writer has ended.
+    async fn send(&self, command: Command) -> bool {
+        let queued = self.commands.send(command).await.is_ok();
+        self.gathering.join().await;
+        queued
+    }
 }
 
 impl Embedded {
@@ -116,29 +135,31 @@ impl Embedded {
 
     fn start<D: Disk>(disk: D, state: State, options: Options, scope: &Scope) -> Arc<Self> {
         let state = Arc::new(RwLock::new(state));
-        let failed: Failed = Arc::new(OnceLock::new());
-        let (commands, queue) = mpsc::channel(QUEUE);
+        let (commands, received) = mpsc::channel(QUEUE);
+        let queue = Queue { commands, gathering: Arc::default(), failed: Arc::new(OnceLock::new()) };
         options.health.pass(CHECK);
         let writer = Writer {
             committer: Committer::new(disk, options.finish, options.history, state.clone()),
             state: state.clone(),
-            failed: failed.clone(),
+            gathering: queue.gathering.clone(),
+            failed: queue.failed.clone(),
             health: options.health,
         };
-        scope.spawn_blocking(move || writer.run(queue));
-        let (cancelled, close) = (scope.cancelled(), commands.clone());
+        let runtime = Handle::current();
+        scope.spawn_blocking(move || writer.run(received, &runtime));
+        let (cancelled, close) = (scope.cancelled(), queue.clone());
         scope.spawn_draining("store/close", async move {
             cancelled.await;
-            // An error means that the writer has ended already.
+            // The writer may have ended already.
             let _ = close.send(Command::Close).await;
         });
-        Arc::new(Self { state, path: WritePath::Queue(commands, failed) })
+        Arc::new(Self { state, path: WritePath::Queue(queue) })
     }
 
     /// Why the store takes no writes, if it does not.
     pub fn failure(&self) -> Option<Arc<str>> {
         match &self.path {
-            WritePath::Queue(_, failed) => failed.get().cloned(),
+            WritePath::Queue(queue) => queue.failed.get().cloned(),
             WritePath::Direct(_) => None,
         }
     }
@@ -149,13 +170,15 @@ impl Embedded {
                 let mut answers = committer.lock().commit(vec![ask], Instant::now())?;
                 answers.pop().unwrap_or_else(|| Err(Error::Unavailable("it gave no answer".into())))
             }
-            WritePath::Queue(commands, failed) => {
+            WritePath::Queue(queue) => {
                 let closed = || {
-                    let reason = failed.get().cloned();
+                    let reason = queue.failed.get().cloned();
                     Error::Unavailable(reason.unwrap_or_else(|| "it has been closed".into()))
                 };
                 let (answer, answered) = oneshot::channel();
-                commands.send(Command::Ask(ask, answer)).await.map_err(|_| closed())?;
+                if !queue.send(Command::Ask(ask, answer)).await {
+                    return Err(closed());
+                }
                 answered.await.map_err(|_| closed())?
             }
         }
@@ -204,6 +227,10 @@ impl Store for Embedded {
 
 #[cfg(test)]
 mod tests {
+    use std::pin::pin;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::task::{Context, Waker};
+
     use super::*;
     use crate::disk::Commit;
     use crate::kv::{Expect, Finished};
@@ -250,6 +277,41 @@ mod tests {
         assert!(!health.is_ok());
         assert!(store.get("/a").await.expect("reads go on").is_some());
         assert!(store.get("/b").await.expect("reads go on").is_none(), "nobody sees an un-durable write");
+        assert!(scope.shutdown(Duration::from_secs(30)).await);
+    }
+
+    /// Counts batches.
+    struct Counting(Arc<AtomicUsize>);
+
+    impl Disk for Counting {
+        fn read(&self, _revision: Revision) -> Result<Option<Bytes>, Error> {
+            Ok(Some(Bytes::new()))
+        }
+
+        fn commit(&mut self, _commit: &Commit<'_>) -> Result<(), Error> {
+            self.0.fetch_add(1, Ordering::Relaxed);
+            Ok(())
+        }
+    }
+
+    #[tokio::test]
+    async fn writers_that_are_ready_share_a_batch() {
+        let (scope, batches) = (Scope::root(), Arc::<AtomicUsize>::default());
+        let store = Embedded::start(Counting(batches.clone()), State::new(0), Options::new(Arc::new(Plain)), &scope);
+        let mut writers = tokio::task::JoinSet::new();
+        for n in 0..20 {
+            let store = store.clone();
+            writers.spawn(async move { store.write(put(&format!("/{n}"))).await.is_ok() });
+        }
+        assert_eq!(writers.join_all().await, [true; 20]);
+        assert_eq!(batches.load(Ordering::Relaxed), 1);
+
+        // One that goes away while others gather leaves nobody waiting.
+        {
+            let mut left = pin!(store.write(put("/left")));
+            assert!(left.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+        }
+        assert!(store.write(put("/stays")).await.is_ok());
         assert!(scope.shutdown(Duration::from_secs(30)).await);
     }
 

@@ -5,7 +5,7 @@
 //! through the engine:
 //!
 //! ```text
-//! Embedded::write > bounded queue > writer (one owner) > committer: plan > disk: one fsync a batch
+//! Embedded::write > bounded queue, gathering > writer (one owner) > committer: plan > disk: one fsync a batch
 //!                                                            > state: index, history, lanes > watchers, answer
 //! ```
 //!
@@ -17,6 +17,7 @@ mod bell;
 mod committer;
 mod disk;
 mod embedded;
+mod gathering;
 mod lanes;
 mod pairs;
 mod state;

@@ -1,17 +1,20 @@
 //! The writer: one thread that owns the committer and takes what has queued up as one batch.
 //!
-//! While a batch is being made durable the next one queues up, so the more writers there are the more writes share
+//! While a batch is being made durable the next one gathers, so the more writers there are the more writes share
 //! one fsync, and no timer is needed.
 
 use std::sync::{Arc, OnceLock};
 
 use component_base::health::Health;
 use parking_lot::RwLock;
+use tokio::runtime::Handle;
+use tokio::sync::mpsc::error::TryRecvError;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
 use crate::committer::{Ask, Committer, Outcome};
 use crate::disk::Disk;
+use crate::gathering::Gathering;
 use crate::kv::Error;
 use crate::state::State;
 
@@ -36,27 +39,26 @@ pub(crate) type Failed = Arc<OnceLock<Arc<str>>>;
 pub(crate) struct Writer<D> {
     pub(crate) committer: Committer<D>,
     pub(crate) state: Arc<RwLock<State>>,
+    pub(crate) gathering: Arc<Gathering>,
     pub(crate) failed: Failed,
     pub(crate) health: Health,
 }
 
 impl<D: Disk> Writer<D> {
     /// Ends with [`Command::Close`]; what was queued before is done first.
-    pub(crate) fn run(mut self, mut commands: mpsc::Receiver<Command>) {
-        let mut batch = Vec::with_capacity(64);
-        while commands.blocking_recv_many(&mut batch, BATCH) > 0 {
-            let mut closing = false;
-            let (mut asks, mut answers) = (Vec::with_capacity(batch.len()), Vec::with_capacity(batch.len()));
-            for command in batch.drain(..) {
-                match command {
-                    Command::Ask(ask, answer) => {
+    pub(crate) fn run(mut self, mut commands: mpsc::Receiver<Command>, runtime: &Handle) {
+        let mut closing = false;
+        while !closing {
+            let (mut asks, mut answers) = (Vec::new(), Vec::new());
+            while asks.len() < BATCH && !closing {
+                match commands.try_recv() {
+                    Ok(Command::Ask(ask, answer)) => {
                         asks.push(ask);
                         answers.push(answer);
                     }
-                    Command::Close => {
-                        closing = true;
-                        break;
-                    }
+                    Ok(Command::Close) | Err(TryRecvError::Disconnected) => closing = true,
+                    Err(TryRecvError::Empty) if asks.is_empty() => self.gathering.wait(runtime),
+                    Err(TryRecvError::Empty) => break,
                 }
             }
             let results = self.commit(asks);
@@ -67,9 +69,6 @@ impl<D: Disk> Writer<D> {
                 };
                 // The caller may have gone; the write stands all the same.
                 let _ = answer.send(result);
-            }
-            if closing {
-                return;
             }
         }
     }

@@ -1,26 +1,38 @@
-//! Reads off upstream's Go types which fields vanish when they are zero: non-pointers tagged `omitempty`.
+//! Reads off upstream's Go types which fields vanish when they are zero: non-pointers tagged `omitempty`; and which
+//! are always written: values that are no pointers, where the tag does not let them vanish.
 //!
 //! OpenAPI does not tell a pointer from a value, yet the two are written differently: `replicas: 0` stays,
-//! `hostNetwork: false` goes. The input is a folder with checkouts of k8s.io/api, apimachinery,
+//! `hostNetwork: false` goes, and `status: {}` comes though nobody said so. The input is a folder with checkouts of k8s.io/api, apimachinery,
 //! apiextensions-apiserver and kube-aggregator; only their `types*.go` are read.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use anyhow::Context;
 
-/// `core.v1.PodSpec` and the names of its fields that vanish when zero.
-pub type Vanishing = BTreeMap<String, BTreeSet<String>>;
+/// `core.v1.PodSpec` and its fields that are no pointers.
+pub type Values = BTreeMap<String, BTreeMap<String, Tag>>;
+
+/// How a field that is no pointer is written when it is zero.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tag {
+    /// Always: the tag says nothing.
+    Plain,
+    /// `omitempty`: not at all, unless it is a struct, which `encoding/json` never takes for empty.
+    OmitEmpty,
+    /// `omitzero`: not at all.
+    OmitZero,
+}
 
 #[derive(Default)]
 struct Struct {
-    vanishing: BTreeSet<String>,
+    values: BTreeMap<String, Tag>,
     /// Types of the same package whose fields are part of this one.
     embedded: Vec<String>,
 }
 
 /// Reads all types below a folder.
-pub fn read(folder: &Path) -> anyhow::Result<Vanishing> {
+pub fn read(folder: &Path) -> anyhow::Result<Values> {
     let mut structs = BTreeMap::new();
     visit(folder, &mut structs).with_context(|| format!("read Go types below {}", folder.display()))?;
     let names: Vec<&String> = structs.keys().collect();
@@ -69,15 +81,21 @@ fn member(prefix: &str, line: &str, body: &mut Struct) {
     let (name, options) = json.split_once(',').unwrap_or((json, ""));
     match words.as_slice() {
         [embedded] if name.is_empty() && !embedded.contains('.') => body.embedded.push(format!("{prefix}.{embedded}")),
-        [_, kind] if options.contains("omitempty") && !kind.starts_with('*') => {
-            body.vanishing.insert(name.to_owned());
+        // An embedded struct may have a name in JSON all the same: `metadata`.
+        [.., kind] if words.len() <= 2 && !name.is_empty() && !kind.starts_with('*') => {
+            let tag = match options {
+                options if options.contains("omitzero") => Tag::OmitZero,
+                options if options.contains("omitempty") => Tag::OmitEmpty,
+                _ => Tag::Plain,
+            };
+            body.values.insert(name.to_owned(), tag);
         }
         _ => {}
     }
 }
 
-fn fields(name: &str, structs: &BTreeMap<String, Struct>) -> BTreeSet<String> {
-    let Some(found) = structs.get(name) else { return BTreeSet::new() };
+fn fields(name: &str, structs: &BTreeMap<String, Struct>) -> BTreeMap<String, Tag> {
+    let Some(found) = structs.get(name) else { return BTreeMap::new() };
     let embedded = found.embedded.iter().filter(|inner| *inner != name).flat_map(|inner| fields(inner, structs));
-    found.vanishing.iter().cloned().chain(embedded).collect()
+    found.values.iter().map(|(name, tag)| (name.clone(), *tag)).chain(embedded).collect()
 }

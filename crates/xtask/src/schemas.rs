@@ -13,7 +13,7 @@ use std::path::Path;
 use anyhow::{Context, anyhow, bail};
 use serde_json::{Map, Value};
 
-use crate::go_types::{self, Vanishing};
+use crate::go_types::{self, Tag, Values};
 
 const HEAD: &str = "\
 # The structure of the built-in kinds of Kubernetes v1.37. Made by `cargo run -p xtask -- schemas`.
@@ -32,6 +32,19 @@ const MORE_ROOTS: &[&str] = &[
     "meta.v1.WatchEvent",
     "autoscaling.v1.Scale",
     "version.Info",
+];
+
+/// Parts of a status that are written with all their fields, as those of definitions named `...Status`.
+const PARTS_OF_STATUS: &[&str] = &["core.v1.DaemonEndpoint", "core.v1.NodeSystemInfo"];
+
+/// Scalars that Go always writes and that never are zero, because upstream gives them a default.
+const DEFAULTED: &[(&str, &str)] = &[
+    ("batch.v1.PodFailurePolicyOnPodConditionsPattern", "status"),
+    ("flowcontrol.v1.FlowSchemaSpec", "matchingPrecedence"),
+    ("flowcontrol.v1.QueuingConfiguration", "handSize"),
+    ("flowcontrol.v1.QueuingConfiguration", "queueLengthLimit"),
+    ("flowcontrol.v1.QueuingConfiguration", "queues"),
+    ("rbac.v1.RoleRef", "apiGroup"),
 ];
 
 /// Types whose zero value Go can tell.
@@ -61,7 +74,7 @@ const DEFAULTS: &[(&str, &str, &str)] = &[
 ];
 
 pub fn write(definitions: &Path, go_sources: &Path, table: &Path) -> anyhow::Result<()> {
-    let vanishing = go_types::read(go_sources)?;
+    let values = go_types::read(go_sources)?;
     let text = std::fs::read_to_string(definitions).with_context(|| format!("read {}", definitions.display()))?;
     let document: Value = serde_json::from_str(&text)?;
     let definitions = document["$defs"].as_object().ok_or_else(|| anyhow!("no $defs in the input"))?;
@@ -71,7 +84,7 @@ pub fn write(definitions: &Path, go_sources: &Path, table: &Path) -> anyhow::Res
         .collect();
     let mut out = HEAD.to_owned();
     for name in reachable(&named)? {
-        definition(&mut out, &name, named[&name], &vanishing).with_context(|| name.clone())?;
+        definition(&mut out, &name, &named, &values).with_context(|| name.clone())?;
     }
     std::fs::write(table, out).with_context(|| format!("write {}", table.display()))
 }
@@ -129,7 +142,13 @@ fn ref_name(reference: &str) -> String {
     api::schemas::short_name(reference.trim_start_matches("#/$defs/"))
 }
 
-fn definition(out: &mut String, name: &str, schema: &Map<String, Value>, vanishing: &Vanishing) -> anyhow::Result<()> {
+fn definition(
+    out: &mut String,
+    name: &str,
+    named: &BTreeMap<String, &Map<String, Value>>,
+    values: &Values,
+) -> anyhow::Result<()> {
+    let schema = named[name];
     write!(out, "{name}")?;
     if let Some((api_version, kind)) = own_kind(schema) {
         write!(out, " kind={api_version}/{kind}")?;
@@ -146,9 +165,19 @@ fn definition(out: &mut String, name: &str, schema: &Map<String, Value>, vanishi
         let mark = if required.contains(field.as_str()) { "!" } else { "" };
         let word = type_of("", property).with_context(|| field.clone())?;
         write!(out, " {field}{mark} {word}{}", attributes(property))?;
-        let vanishes = vanishing.get(name).is_some_and(|fields| fields.contains(field));
-        if vanishes && mark.is_empty() && SCALARS.contains(&word.as_str()) {
+        let tag = values.get(name).and_then(|fields| fields.get(field)).copied();
+        if tag.is_some_and(|tag| tag != Tag::Plain) && mark.is_empty() && SCALARS.contains(&word.as_str()) {
             out.push_str(" omit=zero");
+        }
+        let is_struct = word.strip_prefix('@').and_then(|of| named.get(of)).is_some_and(|of| is_struct(of));
+        let always = match tag {
+            None | Some(Tag::OmitZero) => false,
+            Some(_) if is_struct || word == "@resource.Quantity" => true,
+            Some(Tag::OmitEmpty) => false,
+            Some(Tag::Plain) => SCALARS.contains(&word.as_str()) && shows_zero(name, field, mark.is_empty()),
+        };
+        if always {
+            out.push_str(" zero=written");
         }
         if let Some((.., value)) = DEFAULTS.iter().find(|(owner, of, _)| *owner == name && *of == field) {
             write!(out, " default={value}")?;
@@ -156,6 +185,17 @@ fn definition(out: &mut String, name: &str, schema: &Map<String, Value>, vanishi
         out.push('\n');
     }
     Ok(())
+}
+
+/// Whether Go has a struct for the definition, and not a name for a scalar or a type that writes itself.
+fn is_struct(schema: &Map<String, Value>) -> bool {
+    schema.contains_key("properties")
+}
+
+/// Whether a scalar that Go always writes may well be zero: what must be given is not, but in a status.
+fn shows_zero(owner: &str, field: &str, optional: bool) -> bool {
+    let of_status = owner.ends_with("Status") || PARTS_OF_STATUS.contains(&owner);
+    (optional || of_status) && !DEFAULTED.contains(&(owner, field))
 }
 
 /// The type of a schema as one word; `name` is the definition's, or "" for a field.

@@ -57,6 +57,7 @@ struct Attributes<'a> {
     merge_key: Option<&'a str>,
     default: Option<&'a str>,
     omit_zero: bool,
+    always: bool,
 }
 
 impl<'a> Reader<'a> {
@@ -107,6 +108,7 @@ impl<'a> Reader<'a> {
             merge_key: attributes.merge_key,
             map_type: attributes.map.filter(|_| word.starts_with('@')),
             omit_zero: attributes.omit_zero,
+            always: attributes.always,
             default,
             ..FieldSpec::new(name.trim_end_matches('!'), node)
         };
@@ -175,6 +177,7 @@ fn attributes<'a>(number: usize, words: impl Iterator<Item = &'a str>) -> Result
             "merge-key" => attributes.merge_key = Some(value),
             "default" => attributes.default = Some(value),
             "omit" => attributes.omit_zero = value == "zero",
+            "zero" => attributes.always = value == "written",
             _ => return Err(unknown(word)),
         }
     }

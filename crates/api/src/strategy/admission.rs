@@ -44,6 +44,10 @@ impl Strategy for Policy {
         true
     }
 
+    fn status_keeps_metadata(&self) -> bool {
+        true
+    }
+
     fn validate_status_update(&self, object: &Object, _old: &Object) -> Vec<field::Error> {
         status::check(object)
     }

@@ -40,6 +40,10 @@ impl Strategy for ApiService {
         validation::name_is_path_segment(name, prefix)
     }
 
+    fn status_keeps_metadata(&self) -> bool {
+        true
+    }
+
     fn generation(&self) -> Generation {
         Generation::Never
     }

@@ -53,6 +53,15 @@ impl Strategy for CertificateSigningRequest {
         }
     }
 
+    /// Signers report failures: such conditions get their times too.
+    fn prepare_for_status_update(&self, cx: &WriteContext<'_>, object: &mut Object, old: &Object) {
+        if let Some(status) = object.object_at("status")
+            && let Some(conditions) = status.remove("conditions")
+        {
+            status.insert("conditions".into(), stamped(conditions, old, cx.now));
+        }
+    }
+
     fn validate(&self, object: &Object) -> Vec<field::Error> {
         let mut errors = Errors::new();
         let (spec, path) = (object.object("spec"), Path::new("spec"));
@@ -287,6 +296,35 @@ fn conditions(object: &Object, old: &Object) -> Errors {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn conditions_get_their_times_with_a_status_as_with_an_approval() {
+        let user = apimachinery::UserInfo::new("signer", ["system:authenticated"]);
+        let now: jiff::Timestamp = "2026-01-02T03:04:05.678Z".parse().expect("a time");
+        let old = json!({"spec": {}, "status": {"conditions": [
+            {"type": "Approved", "status": "True", "lastUpdateTime": "2026-01-01T00:00:00Z",
+                "lastTransitionTime": "2026-01-01T00:00:00Z"},
+        ]}});
+        let old = Object::from_value(old).expect("an object");
+        for subresource in ["status", "approval"] {
+            let new = json!({"spec": {}, "status": {"conditions": [
+                {"type": "Approved", "status": "True"}, {"type": "Failed", "status": "True"},
+            ]}});
+            let mut new = Object::from_value(new).expect("an object");
+            let cx = WriteContext { user: &user, now, subresource };
+            match subresource {
+                "status" => CertificateSigningRequest.prepare_for_status_update(&cx, &mut new, &old),
+                _ => CertificateSigningRequest.prepare_for_update(&cx, &mut new, &old),
+            }
+            let times = |index: usize| {
+                let condition = &new.object("status").list("conditions")[index];
+                (condition.text("lastUpdateTime").to_owned(), condition.text("lastTransitionTime").to_owned())
+            };
+            let now = "2026-01-02T03:04:05Z".to_owned();
+            assert_eq!(times(0), (now.clone(), "2026-01-01T00:00:00Z".to_owned()), "{subresource}");
+            assert_eq!(times(1), (now.clone(), now), "{subresource}");
+        }
+    }
 
     #[test]
     fn only_approval_decides() {

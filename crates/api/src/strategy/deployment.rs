@@ -8,7 +8,7 @@ use super::pod::default_template;
 use super::workload;
 use crate::check::{self, Errors};
 use crate::json::{Read, Write};
-use crate::resource::{Generation, Strategy};
+use crate::resource::{Generation, Strategy, WriteContext};
 
 /// The strategy of deployments.
 pub(crate) struct Deployment;
@@ -52,6 +52,11 @@ impl Strategy for Deployment {
             errors.push(Error::invalid(&path.child("progressDeadlineSeconds"), deadline, detail));
         }
         errors
+    }
+
+    /// Upstream: pkg/registry/apps/deployment/strategy.go, `deploymentStatusStrategy`.
+    fn prepare_for_status_update(&self, _cx: &WriteContext<'_>, object: &mut Object, old: &Object) {
+        object.keep_meta(old, "labels");
     }
 
     fn validate_status_update(&self, object: &Object, old: &Object) -> Vec<field::Error> {

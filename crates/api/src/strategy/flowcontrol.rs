@@ -58,6 +58,10 @@ impl Strategy for FlowSchema {
         errors
     }
 
+    fn status_keeps_metadata(&self) -> bool {
+        true
+    }
+
     fn validate_status_update(&self, object: &Object, _old: &Object) -> Vec<field::Error> {
         conditions(object)
     }
@@ -116,6 +120,10 @@ impl Strategy for PriorityLevel {
         }
         mandatory::priority_level(&mut errors, object);
         errors
+    }
+
+    fn status_keeps_metadata(&self) -> bool {
+        true
     }
 
     fn validate_status_update(&self, object: &Object, _old: &Object) -> Vec<field::Error> {

@@ -70,6 +70,17 @@ impl Strategy for Pod {
         }
     }
 
+    /// A pod has its class of service and its owners from elsewhere: who writes a status does not unset them.
+    fn prepare_for_status_update(&self, _cx: &WriteContext<'_>, object: &mut Object, old: &Object) {
+        let class = old.object("status").text("qosClass");
+        if !class.is_empty()
+            && let Some(status) = object.object_at("status")
+        {
+            status.default_text("qosClass", class);
+        }
+        object.keep_meta(old, "ownerReferences");
+    }
+
     fn validate(&self, object: &Object) -> Vec<field::Error> {
         let mut errors = Errors::new();
         validation::pod_spec(&mut errors, object.object("spec"), &Path::new("spec"));

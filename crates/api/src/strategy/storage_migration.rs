@@ -34,9 +34,11 @@ impl Strategy for StorageVersionMigration {
     }
 
     fn validate_update(&self, object: &Object, old: &Object) -> Vec<field::Error> {
-        let mut errors = Errors::new();
-        check::immutable(&mut errors, object.value("spec"), old.value("spec"), &Path::new("spec"));
-        errors
+        check::same_spec(object, old)
+    }
+
+    fn status_keeps_metadata(&self) -> bool {
+        true
     }
 
     /// A migration succeeds or fails, once.

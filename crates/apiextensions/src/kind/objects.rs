@@ -1,7 +1,7 @@
 //! The strategy of custom resources (upstream: apiextensions-apiserver/pkg/registry/customresource/strategy.go,
 //! status_strategy.go, validator.go).
 
-use api::resource::{Generation, Strategy};
+use api::resource::{Generation, Strategy, WriteContext};
 use apimachinery::Object;
 use apimachinery::field::{Error, ErrorType, Path};
 use apimachinery::validation;
@@ -58,27 +58,16 @@ impl Strategy for Kind {
         true
     }
 
+    fn status_keeps_metadata(&self) -> bool {
+        true
+    }
+
     fn validate_status_update(&self, object: &Object, old: &Object) -> Vec<Error> {
-        let compiled = self.compiled();
-        let mut errors = Vec::new();
-        let status = compiled.schema.as_ref().and_then(|schema| schema.properties.get("status"));
-        if let (Some(schema), Some(status)) = (status, object.0.get("status")) {
-            let (validator, path) = (Validator::new(&compiled.patterns), Path::new("status"));
-            errors.extend(match old.0.get("status") {
-                Some(old) => validator.validate_update(schema, status, old, &path),
-                None => validator.validate(schema, status, &path),
-            });
-        }
-        self.scale(object, false, &mut errors);
-        let repeated = compiled.repeated(&object.0);
-        if !repeated.is_empty() && compiled.repeated(&old.0).is_empty() {
-            errors.extend(repeated);
-        }
-        if compiled.rules.is_some() {
-            let (value, before) = (Value::Object(object.0.clone()), Value::Object(old.0.clone()));
-            compiled.rules(&value, Some(&before), &mut errors);
-        }
-        errors
+        self.judge_status(object, old).0
+    }
+
+    fn judge_status_update(&self, _cx: &WriteContext<'_>, object: &Object, old: &Object) -> (Vec<Error>, Vec<String>) {
+        self.judge_status(object, old)
     }
 
     fn allow_unconditional_update(&self) -> bool {
@@ -135,6 +124,31 @@ impl Compiled {
 }
 
 impl Kind {
+    /// The rules of a write of `/status`, and what is let pass with a warning.
+    fn judge_status(&self, object: &Object, old: &Object) -> (Vec<Error>, Vec<String>) {
+        let compiled = self.compiled();
+        let mut errors = Vec::new();
+        let status = compiled.schema.as_ref().and_then(|schema| schema.properties.get("status"));
+        if let (Some(schema), Some(status)) = (status, object.0.get("status")) {
+            let (validator, path) = (Validator::new(&compiled.patterns), Path::new("status"));
+            errors.extend(match old.0.get("status") {
+                Some(old) => validator.validate_update(schema, status, old, &path),
+                None => validator.validate(schema, status, &path),
+            });
+        }
+        self.scale(object, false, &mut errors);
+        let repeated = compiled.repeated(&object.0);
+        if !repeated.is_empty() && compiled.repeated(&old.0).is_empty() {
+            errors.extend(repeated);
+        }
+        let mut warnings = Vec::new();
+        if compiled.rules.is_some() {
+            let (value, before) = (Value::Object(object.0.clone()), Value::Object(old.0.clone()));
+            warnings = compiled.rules(&value, Some(&before), &mut errors);
+        }
+        (errors, warnings)
+    }
+
     /// The values behind `/scale` have their form, whatever the schema says.
     fn scale(&self, object: &Object, with_spec: bool, errors: &mut Vec<Error>) {
         let Some(Scale { spec_replicas_path, status_replicas_path, label_selector_path }) = &self.member().scale else {

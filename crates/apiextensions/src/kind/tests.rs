@@ -33,7 +33,12 @@ fn served() -> Vec<Arc<Resource>> {
     let object: Object = serde_json::from_str(&text).expect("an object");
     let definition = Definition::parse(&object).expect("a definition");
     let names = definition.spec.names.clone();
-    rows(&definition, &names, Source { bytes: text.into(), in_form_since: 7, is_terminating: Arc::default() }, None)
+    rows(
+        &definition,
+        &names,
+        Source { bytes: text.into(), in_form_since: Arc::new(AtomicU64::new(7)), is_terminating: Arc::default() },
+        None,
+    )
 }
 
 fn thing(spec: Value) -> Object {

@@ -67,6 +67,8 @@ pub struct FieldSpec<'a> {
     pub required: bool,
     /// See [`Field::omit_zero`].
     pub omit_zero: bool,
+    /// See [`Field::always`].
+    pub always: bool,
     /// How strategic merge treats the value.
     pub patch_strategy: PatchStrategy,
     /// The key that strategic merge tells list items apart by.
@@ -85,6 +87,7 @@ impl<'a> FieldSpec<'a> {
             node,
             required: false,
             omit_zero: false,
+            always: false,
             patch_strategy: PatchStrategy::Default,
             merge_key: None,
             map_type: None,
@@ -169,6 +172,7 @@ impl Builder {
                         node: self.copy(from, field.node),
                         required: field.required,
                         omit_zero: field.omit_zero,
+                        always: field.always,
                         patch_strategy: field.patch_strategy,
                         merge_key: field.merge_key.map(|key| from.text(key)),
                         map_type: None,
@@ -279,6 +283,7 @@ impl Builder {
             self.too_large = Some(fields.len());
             u16::MAX
         });
+        let always = fields.iter().filter(|field| field.always).count() as u16;
         for field in fields {
             if let Some(map_type) = field.map_type {
                 self.retyped.push((self.set.fields.len() as u32, map_type));
@@ -292,13 +297,14 @@ impl Builder {
                 node: field.node,
                 required: field.required,
                 omit_zero: field.omit_zero,
+                always: field.always,
                 patch_strategy: field.patch_strategy,
                 merge_key: field.merge_key.map(|key| self.intern(key)),
                 default,
             };
             self.set.fields.push(field);
         }
-        Shape::Object(Fields { first, len, open, embedded, map_type })
+        Shape::Object(Fields { first, len, always, open, embedded, map_type })
     }
 }
 

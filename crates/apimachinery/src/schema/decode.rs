@@ -120,9 +120,24 @@ fn cannot_be_handled(version: &str, kind: &str, error: &dyn fmt::Display) -> Str
     format!("{kind} in version {version:?} cannot be handled as a {kind}: {error}")
 }
 
-/// Decodes `object` in place against the definition `root`; answers the fields it dropped.
+/// Decodes `object` in place against the definition `root`; answers the fields it dropped. What Go's types always
+/// write is there afterwards.
 pub fn decode(set: &SchemaSet, root: NodeId, object: &mut Object) -> Result<Vec<Problem>, DecodeError> {
-    let mut decoder = Decoder { set, path: Vec::new(), problems: Vec::new(), struct_name: "" };
+    decode_with(set, root, object, true)
+}
+
+/// Decodes a part of an object, as it is applied: nothing is added to it.
+pub fn decode_partial(set: &SchemaSet, root: NodeId, object: &mut Object) -> Result<Vec<Problem>, DecodeError> {
+    decode_with(set, root, object, false)
+}
+
+fn decode_with(
+    set: &SchemaSet,
+    root: NodeId,
+    object: &mut Object,
+    adds_zeros: bool,
+) -> Result<Vec<Problem>, DecodeError> {
+    let mut decoder = Decoder { set, path: Vec::new(), problems: Vec::new(), struct_name: "", adds_zeros };
     let mut value = Value::Object(std::mem::take(&mut object.0));
     let outcome = decoder.value(root, &mut value);
     if let Value::Object(map) = value {
@@ -142,6 +157,7 @@ struct Decoder<'s> {
     path: Vec<Step>,
     problems: Vec<Problem>,
     struct_name: &'s str,
+    adds_zeros: bool,
 }
 
 impl<'s> Decoder<'s> {
@@ -159,7 +175,7 @@ impl<'s> Decoder<'s> {
             (Shape::Map { values, .. }, Value::Object(map)) => {
                 for (key, value) in map.iter_mut() {
                     if value.is_null() {
-                        *value = self.zero(values);
+                        *value = self.set.zero(values);
                     }
                     if value.is_null() || is_leaf_string(self.set, values, value) {
                         continue;
@@ -173,7 +189,7 @@ impl<'s> Decoder<'s> {
             (Shape::List { items, .. }, Value::Array(list)) => {
                 for (index, value) in list.iter_mut().enumerate() {
                     if value.is_null() {
-                        *value = self.zero(items);
+                        *value = self.set.zero(items);
                     }
                     if value.is_null() {
                         continue;
@@ -232,6 +248,9 @@ impl<'s> Decoder<'s> {
             self.path.pop();
             outcome.is_err() || !self.is_omitted(field, value)
         });
+        if self.adds_zeros {
+            self.set.add_zeros(fields, map);
+        }
         outcome
     }
 
@@ -246,22 +265,6 @@ impl<'s> Decoder<'s> {
             Value::Bool(value) => field.omit_zero && !value,
             Value::Number(number) => field.omit_zero && number.as_f64() == Some(0.0),
             Value::Null => false,
-        }
-    }
-
-    /// What Go's decoder makes of `null` in a list or a map: the zero value.
-    fn zero(&self, id: NodeId) -> Value {
-        let node = self.set.node(id);
-        match node.shape {
-            _ if node.nullable => Value::Null,
-            Shape::Any { .. } => Value::Null,
-            Shape::Object(_) | Shape::Map { .. } => Value::Object(Map::new()),
-            Shape::List { .. } => Value::Array(Vec::new()),
-            Shape::String if node.format == Format::Quantity => "0".into(),
-            Shape::String if matches!(node.format, Format::DateTime | Format::MicroTime) => Value::Null,
-            Shape::String => "".into(),
-            Shape::Integer | Shape::Number | Shape::IntOrString => 0.into(),
-            Shape::Boolean => false.into(),
         }
     }
 

@@ -4,7 +4,7 @@
 use apimachinery::StatusError;
 use async_trait::async_trait;
 
-use super::{Plugin, Request};
+use super::{Handles, Plugin, Request};
 
 /// Has nothing against anything.
 #[derive(Clone, Copy, Debug, Default)]
@@ -14,6 +14,10 @@ pub struct AlwaysAdmit;
 impl Plugin for AlwaysAdmit {
     fn name(&self) -> &'static str {
         "AlwaysAdmit"
+    }
+
+    fn handles(&self) -> Handles {
+        Handles::NOTHING
     }
 }
 
@@ -25,6 +29,10 @@ pub struct AlwaysDeny;
 impl Plugin for AlwaysDeny {
     fn name(&self) -> &'static str {
         "AlwaysDeny"
+    }
+
+    fn handles(&self) -> Handles {
+        Handles::NOTHING.admits(Handles::ALL).validates(Handles::ALL)
     }
 
     async fn admit(&self, request: &mut Request<'_>) -> Result<(), StatusError> {

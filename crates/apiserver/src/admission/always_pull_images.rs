@@ -7,7 +7,7 @@ use apimachinery::{Object, StatusError};
 use async_trait::async_trait;
 use serde_json::{Map, Value};
 
-use super::{Operation, Plugin, Request};
+use super::{Handles, Operation, Plugin, Request};
 
 const ALWAYS: &str = "Always";
 const CONTAINERS: [&str; 3] = ["initContainers", "containers", "ephemeralContainers"];
@@ -20,6 +20,10 @@ pub struct AlwaysPullImages;
 impl Plugin for AlwaysPullImages {
     fn name(&self) -> &'static str {
         "AlwaysPullImages"
+    }
+
+    fn handles(&self) -> Handles {
+        Handles::NOTHING.admits(Handles::WRITES).validates(Handles::WRITES)
     }
 
     async fn admit(&self, request: &mut Request<'_>) -> Result<(), StatusError> {

@@ -12,7 +12,7 @@ use x509_parser::pem::Pem;
 use x509_parser::prelude::FromDer;
 use x509_parser::x509::X509Name;
 
-use super::{Operation, Plugin, Request};
+use super::{Handles, Operation, Plugin, Request};
 use crate::authorizer::{Attributes, Decision};
 
 const GROUP: &str = "certificates.k8s.io";
@@ -77,6 +77,10 @@ impl Plugin for CertificateApproval {
         "CertificateApproval"
     }
 
+    fn handles(&self) -> Handles {
+        Handles::NOTHING.validates(Handles::UPDATES)
+    }
+
     async fn validate(&self, request: &Request<'_>) -> Result<(), StatusError> {
         if !is_request(request, Operation::Update, "approval") {
             return Ok(());
@@ -94,6 +98,10 @@ impl Plugin for CertificateApproval {
 impl Plugin for CertificateSigning {
     fn name(&self) -> &'static str {
         "CertificateSigning"
+    }
+
+    fn handles(&self) -> Handles {
+        Handles::NOTHING.validates(Handles::UPDATES)
     }
 
     async fn validate(&self, request: &Request<'_>) -> Result<(), StatusError> {
@@ -146,6 +154,10 @@ impl Plugin for CertificateSubjectRestriction {
         "CertificateSubjectRestriction"
     }
 
+    fn handles(&self) -> Handles {
+        Handles::NOTHING.validates(Handles::CREATES)
+    }
+
     async fn validate(&self, request: &Request<'_>) -> Result<(), StatusError> {
         if !is_request(request, Operation::Create, "") || signer_of(request.object.as_ref()) != API_CLIENT {
             return Ok(());
@@ -190,6 +202,10 @@ pub(super) fn common_name(request: &str) -> Option<String> {
 impl Plugin for ClusterTrustBundleAttest {
     fn name(&self) -> &'static str {
         "ClusterTrustBundleAttest"
+    }
+
+    fn handles(&self) -> Handles {
+        Handles::NOTHING.validates(Handles::WRITES)
     }
 
     async fn validate(&self, request: &Request<'_>) -> Result<(), StatusError> {

@@ -11,8 +11,11 @@ use crate::registry::Cx;
 
 const FLAGS: [&str; 4] = ["stdin", "stdout", "stderr", "tty"];
 
-/// Lets admission judge a connection.
+/// Lets admission judge a connection, before anybody looks where it would lead.
 pub async fn connect(cx: &Cx) -> Result<(), StatusError> {
+    if cx.query.has("dryRun") {
+        return Err(StatusError::bad_request("dryRun is not supported"));
+    }
     let mut request = Request {
         cx,
         row: &cx.row,

@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use store::Store;
 
 use super::cache::{Followed, default_of, follow};
-use super::{Plugin, Request};
+use super::{Handles, Plugin, Request};
 
 const IS_DEFAULT: &str = "ingressclass.kubernetes.io/is-default-class";
 const LEGACY_CLASS: &str = "kubernetes.io/ingress.class";
@@ -31,6 +31,10 @@ impl DefaultIngressClass {
 impl Plugin for DefaultIngressClass {
     fn name(&self) -> &'static str {
         "DefaultIngressClass"
+    }
+
+    fn handles(&self) -> Handles {
+        Handles::NOTHING.admits(Handles::CREATES)
     }
 
     async fn admit(&self, request: &mut Request<'_>) -> Result<(), StatusError> {

@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use store::Store;
 
 use super::cache::{Followed, Objects, default_of, follow};
-use super::{Plugin, Request};
+use super::{Handles, Plugin, Request};
 
 const IS_DEFAULT: [&str; 2] =
     ["storageclass.kubernetes.io/is-default-class", "storageclass.beta.kubernetes.io/is-default-class"];
@@ -32,6 +32,10 @@ impl DefaultStorageClass {
 impl Plugin for DefaultStorageClass {
     fn name(&self) -> &'static str {
         "DefaultStorageClass"
+    }
+
+    fn handles(&self) -> Handles {
+        Handles::NOTHING.admits(Handles::CREATES)
     }
 
     async fn admit(&self, request: &mut Request<'_>) -> Result<(), StatusError> {

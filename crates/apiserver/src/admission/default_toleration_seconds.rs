@@ -5,7 +5,7 @@ use apimachinery::StatusError;
 use async_trait::async_trait;
 use serde_json::{Value, json};
 
-use super::{Operation, Plugin, Request};
+use super::{Handles, Operation, Plugin, Request};
 
 const TAINTS: [&str; 2] = ["node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable"];
 const SECONDS: i64 = 300;
@@ -18,6 +18,10 @@ pub struct DefaultTolerationSeconds;
 impl Plugin for DefaultTolerationSeconds {
     fn name(&self) -> &'static str {
         "DefaultTolerationSeconds"
+    }
+
+    fn handles(&self) -> Handles {
+        Handles::NOTHING.admits(Handles::WRITES)
     }
 
     async fn admit(&self, request: &mut Request<'_>) -> Result<(), StatusError> {

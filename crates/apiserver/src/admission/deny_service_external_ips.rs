@@ -5,7 +5,7 @@ use apimachinery::json::Read;
 use apimachinery::{Object, StatusError};
 use async_trait::async_trait;
 
-use super::{Plugin, Request};
+use super::{Handles, Plugin, Request};
 
 /// See the module.
 #[derive(Clone, Copy, Debug, Default)]
@@ -15,6 +15,10 @@ pub struct DenyServiceExternalIPs;
 impl Plugin for DenyServiceExternalIPs {
     fn name(&self) -> &'static str {
         "DenyServiceExternalIPs"
+    }
+
+    fn handles(&self) -> Handles {
+        Handles::NOTHING.validates(Handles::WRITES)
     }
 
     async fn validate(&self, request: &Request<'_>) -> Result<(), StatusError> {

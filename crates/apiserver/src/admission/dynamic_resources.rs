@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use k8s_cel::devices;
 use serde_json::{Map, Value};
 
-use super::{Operation, Plugin, Request, matching};
+use super::{Handles, Operation, Plugin, Request, matching};
 use crate::registry::write;
 
 mod status;
@@ -25,6 +25,10 @@ pub struct DynamicResources;
 impl Plugin for DynamicResources {
     fn name(&self) -> &'static str {
         "DynamicResources"
+    }
+
+    fn handles(&self) -> Handles {
+        Handles::NOTHING.admits(Handles::UPDATES).validates(Handles::WRITES)
     }
 
     async fn admit(&self, request: &mut Request<'_>) -> Result<(), StatusError> {

@@ -11,7 +11,7 @@ use parking_lot::Mutex;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{ConfigError, Plugin, Request, config};
+use super::{ConfigError, Handles, Plugin, Request, config};
 
 const NAME: &str = "EventRateLimit";
 
@@ -137,6 +137,10 @@ fn key_of(kind: LimitType, namespace: &str, user: &str, event: &Object) -> Strin
 impl Plugin for EventRateLimit {
     fn name(&self) -> &'static str {
         NAME
+    }
+
+    fn handles(&self) -> Handles {
+        Handles::NOTHING.validates(Handles::WRITES)
     }
 
     async fn validate(&self, request: &Request<'_>) -> Result<(), StatusError> {

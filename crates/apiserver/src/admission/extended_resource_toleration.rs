@@ -9,7 +9,7 @@ use apimachinery::resources::is_extended;
 use async_trait::async_trait;
 use serde_json::{Value, json};
 
-use super::{Plugin, Request};
+use super::{Handles, Plugin, Request};
 
 /// See the module.
 #[derive(Clone, Copy, Debug, Default)]
@@ -19,6 +19,10 @@ pub struct ExtendedResourceToleration;
 impl Plugin for ExtendedResourceToleration {
     fn name(&self) -> &'static str {
         "ExtendedResourceToleration"
+    }
+
+    fn handles(&self) -> Handles {
+        Handles::NOTHING.admits(Handles::WRITES)
     }
 
     async fn admit(&self, request: &mut Request<'_>) -> Result<(), StatusError> {

@@ -14,7 +14,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
-use super::{ConfigError, Operation, Plugin, Request};
+use super::{ConfigError, Handles, Operation, Plugin, Request};
 
 const NAME: &str = "ImagePolicyWebhook";
 
@@ -204,6 +204,10 @@ fn concerning(request: &Request<'_>, pod: &Object) -> Option<Value> {
 impl Plugin for ImagePolicyWebhook {
     fn name(&self) -> &'static str {
         NAME
+    }
+
+    fn handles(&self) -> Handles {
+        Handles::NOTHING.validates(Handles::WRITES)
     }
 
     async fn validate(&self, request: &Request<'_>) -> Result<(), StatusError> {

@@ -5,7 +5,7 @@ use apimachinery::StatusError;
 use apimachinery::json::Read;
 use async_trait::async_trait;
 
-use super::{Plugin, Request};
+use super::{Handles, Plugin, Request};
 
 const HOSTNAME: &str = "kubernetes.io/hostname";
 
@@ -17,6 +17,10 @@ pub struct LimitPodHardAntiAffinityTopology;
 impl Plugin for LimitPodHardAntiAffinityTopology {
     fn name(&self) -> &'static str {
         "LimitPodHardAntiAffinityTopology"
+    }
+
+    fn handles(&self) -> Handles {
+        Handles::NOTHING.validates(Handles::WRITES)
     }
 
     async fn validate(&self, request: &Request<'_>) -> Result<(), StatusError> {

@@ -10,7 +10,7 @@ use serde_json::Value;
 use store::Store;
 
 use super::cache::{Followed, follow};
-use super::{Operation, Plugin, Request};
+use super::{Handles, Operation, Plugin, Request};
 
 mod bounds;
 mod defaults;
@@ -49,6 +49,10 @@ fn judges(request: &Request<'_>) -> bool {
 impl Plugin for LimitRanger {
     fn name(&self) -> &'static str {
         "LimitRanger"
+    }
+
+    fn handles(&self) -> Handles {
+        Handles::NOTHING.admits(Handles::WRITES).validates(Handles::WRITES)
     }
 
     async fn admit(&self, request: &mut Request<'_>) -> Result<(), StatusError> {

@@ -1,11 +1,16 @@
 //! What admission costs and what came of it, under upstream's names (upstream: apiserver/pkg/admission/metrics).
 
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use component_base::metrics::{Counter, Family, Histogram, Metrics};
 use prometheus_client::encoding::EncodeLabelSet;
 
 use super::Operation;
+
+mod conditions;
+
+pub(super) use conditions::{ConditionMetrics, Holder, Series};
 
 /// One of the two halves of admission.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,6 +22,8 @@ pub(super) enum Step {
 }
 
 impl Step {
+    pub(super) const ALL: [Self; 2] = [Self::Admit, Self::Validate];
+
     fn name(self) -> &'static str {
         match self {
             Self::Admit => "admit",
@@ -95,6 +102,23 @@ struct OfFailure {
 
 type Seconds<L> = Family<L, Histogram, fn() -> Histogram>;
 
+/// Two series, of what passed and of what was rejected; each is looked up once, when it gets its first value.
+pub(super) struct Latency {
+    find: Box<dyn Fn(&'static str) -> Histogram + Send + Sync>,
+    found: [OnceLock<Histogram>; 2],
+}
+
+impl Latency {
+    fn new(find: impl Fn(&'static str) -> Histogram + Send + Sync + 'static) -> Self {
+        Self { find: Box::new(find), found: Default::default() }
+    }
+
+    pub(super) fn observe(&self, rejected: bool, took: Duration) {
+        let found = &self.found[usize::from(rejected)];
+        found.get_or_init(|| (self.find)(spelled(rejected))).observe(took.as_secs_f64());
+    }
+}
+
 /// See the module.
 #[derive(Clone, Debug)]
 pub(super) struct AdmissionMetrics {
@@ -104,6 +128,8 @@ pub(super) struct AdmissionMetrics {
     answers: Family<OfAnswer, Counter>,
     rejections: Family<OfRejection, Counter>,
     failures: Family<OfFailure, Counter>,
+    /// Those of match conditions.
+    pub(super) conditions: ConditionMetrics,
 }
 
 /// How the call of a webhook ended.
@@ -143,6 +169,7 @@ impl Default for AdmissionMetrics {
             answers: Family::default(),
             rejections: Family::default(),
             failures: Family::default(),
+            conditions: ConditionMetrics::default(),
         }
     }
 }
@@ -184,27 +211,20 @@ impl AdmissionMetrics {
                 "Admission webhook fail open count, identified by name and broken out for each admission type (validating or admit)",
                 made.failures,
             ),
+            conditions: made.conditions.register(metrics),
         }
     }
 
-    /// All plugins have had their say.
-    pub(super) fn step(&self, step: Step, operation: Operation, rejected: bool, took: Duration) {
-        let labels = OfStep { r#type: step.name(), operation: operation.name(), rejected: spelled(rejected) };
-        self.steps.get_or_create(&labels).observe(took.as_secs_f64());
+    /// How long all plugins take.
+    pub(super) fn step(&self, step: Step, operation: Operation) -> Latency {
+        let (family, r#type, operation) = (self.steps.clone(), step.name(), operation.name());
+        Latency::new(move |rejected| family.get_or_create(&OfStep { r#type, operation, rejected }).clone())
     }
 
-    /// One plugin has had its say.
-    pub(super) fn controller(
-        &self,
-        name: &'static str,
-        step: Step,
-        operation: Operation,
-        rejected: bool,
-        took: Duration,
-    ) {
-        let (r#type, operation, rejected) = (step.name(), operation.name(), spelled(rejected));
-        let labels = OfController { name, r#type, operation, rejected };
-        self.controllers.get_or_create(&labels).observe(took.as_secs_f64());
+    /// How long one plugin takes.
+    pub(super) fn controller(&self, name: &'static str, step: Step, operation: Operation) -> Latency {
+        let (family, r#type, operation) = (self.controllers.clone(), step.name(), operation.name());
+        Latency::new(move |rejected| family.get_or_create(&OfController { name, r#type, operation, rejected }).clone())
     }
 
     /// A webhook was called.

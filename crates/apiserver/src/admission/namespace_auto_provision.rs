@@ -5,7 +5,7 @@ use apimachinery::{Object, StatusError};
 use async_trait::async_trait;
 use serde_json::json;
 
-use super::{Operation, Plugin, Request};
+use super::{Handles, Operation, Plugin, Request};
 use crate::registry::{Cx, create};
 
 /// See the module.
@@ -16,6 +16,10 @@ pub struct NamespaceAutoProvision;
 impl Plugin for NamespaceAutoProvision {
     fn name(&self) -> &'static str {
         "NamespaceAutoProvision"
+    }
+
+    fn handles(&self) -> Handles {
+        Handles::NOTHING.admits(Handles::CREATES)
     }
 
     async fn admit(&self, request: &mut Request<'_>) -> Result<(), StatusError> {

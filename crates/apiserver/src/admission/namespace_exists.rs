@@ -4,7 +4,7 @@
 use apimachinery::StatusError;
 use async_trait::async_trait;
 
-use super::{Operation, Plugin, Request};
+use super::{Handles, Operation, Plugin, Request};
 
 /// See the module.
 #[derive(Clone, Copy, Debug, Default)]
@@ -14,6 +14,10 @@ pub struct NamespaceExists;
 impl Plugin for NamespaceExists {
     fn name(&self) -> &'static str {
         "NamespaceExists"
+    }
+
+    fn handles(&self) -> Handles {
+        Handles::NOTHING.validates(Handles::CHANGES)
     }
 
     async fn validate(&self, request: &Request<'_>) -> Result<(), StatusError> {

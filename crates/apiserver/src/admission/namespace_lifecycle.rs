@@ -5,7 +5,7 @@ use apimachinery::StatusError;
 use async_trait::async_trait;
 use serde_json::json;
 
-use super::{Operation, Plugin, Request};
+use super::{Handles, Operation, Plugin, Request};
 use crate::registry::scan;
 
 /// Namespaces that cannot be deleted.
@@ -19,6 +19,10 @@ pub struct NamespaceLifecycle;
 impl Plugin for NamespaceLifecycle {
     fn name(&self) -> &'static str {
         "NamespaceLifecycle"
+    }
+
+    fn handles(&self) -> Handles {
+        Handles::NOTHING.admits(Handles::CHANGES).validates(Handles::DELETES)
     }
 
     async fn admit(&self, request: &mut Request<'_>) -> Result<(), StatusError> {

@@ -5,7 +5,7 @@ use apimachinery::StatusError;
 use apimachinery::json::Read;
 use async_trait::async_trait;
 
-use super::{Operation, Plugin, Request};
+use super::{Handles, Operation, Plugin, Request};
 
 mod audience;
 mod certificates;
@@ -21,6 +21,10 @@ pub struct NodeRestriction;
 impl Plugin for NodeRestriction {
     fn name(&self) -> &'static str {
         "NodeRestriction"
+    }
+
+    fn handles(&self) -> Handles {
+        Handles::NOTHING.admits(Handles::CHANGES)
     }
 
     // As upstream, before others have completed the object: a mirror pod has no service account of its own.

@@ -5,7 +5,7 @@ use apimachinery::meta::OwnerReference;
 use apimachinery::{Object, StatusError};
 use async_trait::async_trait;
 
-use super::{Operation, Plugin, Request};
+use super::{Handles, Operation, Plugin, Request};
 use crate::authorizer::{Attributes, Decision, Verdict};
 
 /// See the module.
@@ -16,6 +16,10 @@ pub struct OwnerReferencesPermissionEnforcement;
 impl Plugin for OwnerReferencesPermissionEnforcement {
     fn name(&self) -> &'static str {
         "OwnerReferencesPermissionEnforcement"
+    }
+
+    fn handles(&self) -> Handles {
+        Handles::NOTHING.validates(Handles::WRITES)
     }
 
     async fn validate(&self, request: &Request<'_>) -> Result<(), StatusError> {

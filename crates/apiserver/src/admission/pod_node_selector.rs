@@ -8,7 +8,7 @@ use apimachinery::json::{Read, Write};
 use async_trait::async_trait;
 use serde_json::{Map, Value};
 
-use super::{ConfigError, Plugin, Request, matching};
+use super::{ConfigError, Handles, Plugin, Request, matching};
 
 const NAME: &str = "PodNodeSelector";
 
@@ -68,6 +68,10 @@ fn read(labels: &Map<String, Value>) -> Labels {
 impl Plugin for PodNodeSelector {
     fn name(&self) -> &'static str {
         NAME
+    }
+
+    fn handles(&self) -> Handles {
+        Handles::NOTHING.admits(Handles::CREATES).validates(Handles::CREATES)
     }
 
     async fn admit(&self, request: &mut Request<'_>) -> Result<(), StatusError> {

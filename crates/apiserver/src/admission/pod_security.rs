@@ -13,7 +13,7 @@ use serde_json::Value;
 use store::{RangeRequest, Store};
 
 use super::cache::{Followed, follow};
-use super::{ConfigError, Operation, Plugin, Request, config};
+use super::{ConfigError, Handles, Operation, Plugin, Request, config};
 use crate::registry::decode_entry;
 use crate::status;
 
@@ -199,6 +199,10 @@ impl PodSecurity {
 impl Plugin for PodSecurity {
     fn name(&self) -> &'static str {
         NAME
+    }
+
+    fn handles(&self) -> Handles {
+        Handles::NOTHING.validates(Handles::WRITES)
     }
 
     async fn validate(&self, request: &Request<'_>) -> Result<(), StatusError> {

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{ConfigError, Operation, Plugin, Request, config, matching};
+use super::{ConfigError, Handles, Operation, Plugin, Request, config, matching};
 
 const NAME: &str = "PodTolerationRestriction";
 
@@ -83,6 +83,10 @@ fn merge(all: &[Value]) -> Vec<Value> {
 impl Plugin for PodTolerationRestriction {
     fn name(&self) -> &'static str {
         NAME
+    }
+
+    fn handles(&self) -> Handles {
+        Handles::NOTHING.admits(Handles::WRITES).validates(Handles::WRITES)
     }
 
     async fn admit(&self, request: &mut Request<'_>) -> Result<(), StatusError> {

@@ -5,7 +5,7 @@ use apimachinery::{Object, StatusError};
 use async_trait::async_trait;
 use serde_json::{Value, json};
 
-use super::{Operation, Plugin, Request};
+use super::{Handles, Operation, Plugin, Request};
 
 const LABELS: [&str; 2] = ["topology.k8s.io/zone", "topology.k8s.io/region"];
 const KUBERNETES_LABELS: [&str; 2] = ["topology.kubernetes.io/zone", "topology.kubernetes.io/region"];
@@ -18,6 +18,10 @@ pub struct PodTopologyLabels;
 impl Plugin for PodTopologyLabels {
     fn name(&self) -> &'static str {
         "PodTopologyLabels"
+    }
+
+    fn handles(&self) -> Handles {
+        Handles::NOTHING.admits(Handles::CREATES)
     }
 
     async fn admit(&self, request: &mut Request<'_>) -> Result<(), StatusError> {

@@ -8,7 +8,7 @@ use serde_json::Value;
 use store::Store;
 
 use super::cache::{Followed, Objects, follow};
-use super::{Operation, Plugin, Request};
+use super::{Handles, Operation, Plugin, Request};
 
 /// See the module.
 #[derive(Debug)]
@@ -34,6 +34,10 @@ struct Resolved {
 impl Plugin for Priority {
     fn name(&self) -> &'static str {
         "Priority"
+    }
+
+    fn handles(&self) -> Handles {
+        Handles::NOTHING.admits(Handles::WRITES).validates(Handles::WRITES)
     }
 
     async fn admit(&self, request: &mut Request<'_>) -> Result<(), StatusError> {

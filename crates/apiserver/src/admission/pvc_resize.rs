@@ -6,7 +6,7 @@ use apimachinery::quantity::Quantity;
 use apimachinery::{Object, StatusError};
 use async_trait::async_trait;
 
-use super::{Operation, Plugin, Request};
+use super::{Handles, Operation, Plugin, Request};
 
 const BETA_CLASS: &str = "volume.beta.kubernetes.io/storage-class";
 
@@ -18,6 +18,10 @@ pub struct PersistentVolumeClaimResize;
 impl Plugin for PersistentVolumeClaimResize {
     fn name(&self) -> &'static str {
         "PersistentVolumeClaimResize"
+    }
+
+    fn handles(&self) -> Handles {
+        Handles::NOTHING.validates(Handles::UPDATES)
     }
 
     async fn validate(&self, request: &Request<'_>) -> Result<(), StatusError> {

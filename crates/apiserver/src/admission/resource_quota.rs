@@ -18,7 +18,7 @@ use store::Store;
 use tokio::sync::Mutex;
 
 use super::cache::{Followed, follow};
-use super::{ConfigError, Plugin, Request, config};
+use super::{ConfigError, Handles, Plugin, Request, config};
 use crate::registry::Cx;
 use crate::registry::fields::Manager;
 use crate::registry::update::{Change as ObjectChange, Part, change};
@@ -135,6 +135,10 @@ async fn write_used(cx: &Cx, quota: &Object, charged: &Change) -> Result<bool, S
 impl Plugin for ResourceQuota {
     fn name(&self) -> &'static str {
         NAME
+    }
+
+    fn handles(&self) -> Handles {
+        Handles::NOTHING.validates(Handles::WRITES)
     }
 
     async fn validate(&self, request: &Request<'_>) -> Result<(), StatusError> {

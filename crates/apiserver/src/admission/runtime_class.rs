@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use quota::resources::ResourceList;
 use serde_json::{Map, Value, json};
 
-use super::{Plugin, Request};
+use super::{Handles, Plugin, Request};
 
 /// See the module.
 #[derive(Clone, Copy, Debug, Default)]
@@ -17,6 +17,10 @@ pub struct RuntimeClass;
 impl Plugin for RuntimeClass {
     fn name(&self) -> &'static str {
         "RuntimeClass"
+    }
+
+    fn handles(&self) -> Handles {
+        Handles::NOTHING.admits(Handles::CREATES).validates(Handles::CREATES)
     }
 
     async fn admit(&self, request: &mut Request<'_>) -> Result<(), StatusError> {

@@ -6,7 +6,7 @@ use apimachinery::{Object, StatusError};
 use async_trait::async_trait;
 use serde_json::{Map, Value, json};
 
-use super::{Operation, Plugin, Request};
+use super::{Handles, Operation, Plugin, Request};
 use crate::registry::create::generate_name;
 
 mod references;
@@ -25,6 +25,10 @@ pub struct ServiceAccount;
 impl Plugin for ServiceAccount {
     fn name(&self) -> &'static str {
         "ServiceAccount"
+    }
+
+    fn handles(&self) -> Handles {
+        Handles::NOTHING.admits(Handles::CREATES).validates(Handles::WRITES)
     }
 
     async fn admit(&self, request: &mut Request<'_>) -> Result<(), StatusError> {

@@ -5,7 +5,7 @@ use apimachinery::StatusError;
 use async_trait::async_trait;
 use serde_json::{Value, json};
 
-use super::{Operation, Plugin, Request};
+use super::{Handles, Operation, Plugin, Request};
 
 /// See the module. Controllers take the finalizers off again.
 #[derive(Clone, Copy, Debug, Default)]
@@ -15,6 +15,10 @@ pub struct StorageObjectInUseProtection;
 impl Plugin for StorageObjectInUseProtection {
     fn name(&self) -> &'static str {
         "StorageObjectInUseProtection"
+    }
+
+    fn handles(&self) -> Handles {
+        Handles::NOTHING.admits(Handles::CREATES)
     }
 
     async fn admit(&self, request: &mut Request<'_>) -> Result<(), StatusError> {

@@ -5,7 +5,7 @@ use apimachinery::StatusError;
 use async_trait::async_trait;
 use serde_json::{Value, json};
 
-use super::{Plugin, Request};
+use super::{Handles, Plugin, Request};
 
 const NOT_READY: &str = "node.kubernetes.io/not-ready";
 
@@ -17,6 +17,10 @@ pub struct TaintNodesByCondition;
 impl Plugin for TaintNodesByCondition {
     fn name(&self) -> &'static str {
         "TaintNodesByCondition"
+    }
+
+    fn handles(&self) -> Handles {
+        Handles::NOTHING.admits(Handles::CREATES)
     }
 
     async fn admit(&self, request: &mut Request<'_>) -> Result<(), StatusError> {

@@ -12,7 +12,7 @@ use serde_json::Value;
 use super::Authorization;
 use super::policy::RoleRef;
 use super::rule::{PolicyRule, uncovered};
-use crate::admission::{Operation, Plugin, Request};
+use crate::admission::{Handles, Operation, Plugin, Request};
 use crate::authorizer::{Attributes, Authorizer, Decision};
 
 const GROUP: &str = "rbac.authorization.k8s.io";
@@ -125,6 +125,10 @@ fn field<T: DeserializeOwned>(object: &Object, name: &str) -> Vec<T> {
 impl Plugin for EscalationCheck {
     fn name(&self) -> &'static str {
         "RBACEscalation"
+    }
+
+    fn handles(&self) -> Handles {
+        Handles::NOTHING.validates(Handles::WRITES)
     }
 
     async fn validate(&self, request: &Request<'_>) -> Result<(), StatusError> {

@@ -38,6 +38,17 @@ pub fn is_in_form(custom: &dyn Custom, stored: &[u8]) -> bool {
     revision.and_then(|revision| revision.parse::<u64>().ok()).is_some_and(|revision| revision > custom.in_form_since())
 }
 
+/// Takes note of a write that began under a schema which has been replaced meanwhile: who reads the object restores it,
+/// as upstream's decoder does with every object.
+pub fn landed(server: &ApiServer, row: &Resource, written: &Entry) {
+    let Some(custom) = &row.custom else { return };
+    let rows = server.registry.rows();
+    let present = rows.find(&row.gvk.group, &row.gvk.version, &row.plural).and_then(|row| row.custom.as_ref());
+    if let Some(present) = present.filter(|present| !Arc::ptr_eq(present, custom)) {
+        present.out_of_form(written.modified);
+    }
+}
+
 /// The bytes as the row serves them; those of built-in kinds stay as they are.
 pub async fn bytes(server: &ApiServer, row: &Resource, stored: &Bytes) -> Result<Bytes, StatusError> {
     let Some(custom) = row.custom.as_deref().filter(|custom| !is_served(row, *custom, stored)) else {

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use api::Resource;
 use apiextensions::conditions::{self, Condition};
@@ -32,7 +32,7 @@ struct Known {
     accepted: Names,
     generation: i64,
     is_terminating: Arc<AtomicBool>,
-    in_form_since: u64,
+    in_form_since: Arc<AtomicU64>,
     /// Of all that gives objects their form.
     form: u64,
     rows: Vec<Arc<Resource>>,
@@ -135,7 +135,8 @@ impl Follower {
         let before = self.known.get(&name).filter(same);
         let form = form_of(&object);
         let formed = self.known.get(&name).filter(|known| known.form == form);
-        let since = formed.map_or(since, |known| known.in_form_since);
+        let is_formed = formed.is_some();
+        let since = formed.map_or_else(|| Arc::new(AtomicU64::new(since)), |known| known.in_form_since.clone());
         // Watches go on while the objects go.
         let flag = before.map_or_else(Arc::default, |known| known.is_terminating.clone());
         flag.store(is_terminating, Ordering::Relaxed);
@@ -143,8 +144,11 @@ impl Follower {
         let rows = match kept {
             Some(known) => known.rows.clone(),
             None if is_established => {
-                let source =
-                    Source { bytes: entry.finished.value.clone(), in_form_since: since, is_terminating: flag.clone() };
+                let source = Source {
+                    bytes: entry.finished.value.clone(),
+                    in_form_since: since.clone(),
+                    is_terminating: flag.clone(),
+                };
                 apiextensions::rows(&definition, &names, source, self.compiler.clone())
             }
             None => Vec::new(),
@@ -155,13 +159,17 @@ impl Follower {
             accepted: names,
             generation: object.generation(),
             is_terminating: flag,
-            in_form_since: since,
+            in_form_since: since.clone(),
             form,
             rows,
         };
         self.known.insert(name.clone(), known);
         // First it is served, then said to be.
         self.publish();
+        if !is_formed {
+            // What was written until now may have been written under the rows before; of later writes `landed` knows.
+            since.fetch_max(self.server.registry.store().revision(), Ordering::AcqRel);
+        }
         if wanted.0.get("status") != object.0.get("status") {
             self.write_status(&name, &wanted).await;
         }

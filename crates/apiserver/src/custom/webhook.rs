@@ -6,7 +6,9 @@ use api::Resource;
 use api::custom::ConversionWebhook;
 use apimachinery::{GroupVersionKind, Object, field, labels, meta};
 use serde_json::{Map, Value, json};
+use tokio::time::Instant;
 
+use super::metrics::Asked;
 use crate::server::ApiServer;
 use crate::webhook_client::HookError;
 
@@ -60,6 +62,22 @@ pub(super) enum ConversionError {
 
 /// Asks the webhook for these objects in another version; they come back in order.
 pub(super) async fn convert(
+    server: &ApiServer,
+    hook: &ConversionWebhook,
+    row: &Resource,
+    to: &GroupVersionKind,
+    objects: Vec<Object>,
+) -> Result<Vec<Object>, ConversionError> {
+    let from = objects.first().map(|object| GroupVersionKind::from_api_version(object.api_version(), ""));
+    let (from, definition) = (from.unwrap_or_default().version, row.group_resource().to_string());
+    let began = Instant::now();
+    let outcome = ask(server, hook, row, to, objects).await;
+    let asked = Asked { definition: &definition, from: &from, to: &to.version };
+    server.definitions.metrics.observe(asked, &outcome, began.elapsed());
+    outcome
+}
+
+async fn ask(
     server: &ApiServer,
     hook: &ConversionWebhook,
     row: &Resource,

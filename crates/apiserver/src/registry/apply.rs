@@ -26,7 +26,7 @@ pub async fn apply(cx: &Cx, body: &Bytes) -> Result<Response<Body>, StatusError>
     }
     check_name(cx, &mut applied)?;
     create::check_namespace(cx, &mut applied)?;
-    let applied = decode::structured(cx, applied, parsed.1, &cx.row.gvk)?;
+    let applied = decode::applied(cx, applied, parsed.1)?;
     let exists = cx.registry().find_entry(&cx.row, &cx.info.namespace, &cx.info.name).await?.is_some();
     if !exists && cx.info.subresource.is_empty() {
         if !applied.uid().is_empty() {

@@ -62,7 +62,10 @@ async fn create_once(cx: &Cx, mut object: Object, manager: &fields::Manager) -> 
     let object = &mut draft.object;
     row.strategy.default(object);
     if row.subresources.status && !row.strategy.keeps_status_at_create() {
-        object.0.remove("status");
+        match row.empty_status() {
+            Some(status) => object.0.insert("status".into(), status),
+            None => object.0.remove("status"),
+        };
     }
     row.strategy.prepare_for_create(&cx.write_context(), object);
     if row.strategy.generation().begins(object) {
@@ -93,6 +96,7 @@ async fn create_once(cx: &Cx, mut object: Object, manager: &fields::Manager) -> 
     match cx.registry().store().write(write).await.map_err(|error| status::of_store(&error))? {
         Written::Done(entry) => {
             reservation.keep();
+            crate::custom::convert::landed(&cx.server, row, &entry);
             Ok(entry.finished.value.clone())
         }
         Written::Refused(Some(present)) if is_deleting(&present) => Err(being_deleted(cx, &name)),

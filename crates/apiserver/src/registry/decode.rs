@@ -1,7 +1,7 @@
 //! Bodies into objects: media type, structure, and what to do about fields that nobody knows
 //! (upstream: endpoints/handlers/create.go, apimachinery/pkg/runtime/serializer).
 
-use apimachinery::schema::{self, FieldValidation, Problem};
+use apimachinery::schema::{self, DecodeError, FieldValidation, NodeId, Problem, SchemaSet};
 use apimachinery::{GroupKind, GroupVersionKind, Object, StatusError, field};
 use bytes::Bytes;
 use http::header;
@@ -79,9 +79,27 @@ pub fn body(cx: &Cx, body: &Bytes, expected: &GroupVersionKind) -> Result<Object
 /// Checks an object's type and structure, and judges the problems found so far with those of the structure.
 pub fn structured(
     cx: &Cx,
+    object: Object,
+    problems: Vec<Problem>,
+    expected: &GroupVersionKind,
+) -> Result<Object, StatusError> {
+    structured_by(cx, object, problems, expected, schema::decode)
+}
+
+/// The same for what is applied: a part of an object, which stays one.
+pub fn applied(cx: &Cx, object: Object, problems: Vec<Problem>) -> Result<Object, StatusError> {
+    structured_by(cx, object, problems, &cx.row.gvk, schema::decode_partial)
+}
+
+/// [`schema::decode`], or what differs from it.
+type Decode = fn(&SchemaSet, NodeId, &mut Object) -> Result<Vec<Problem>, DecodeError>;
+
+fn structured_by(
+    cx: &Cx,
     mut object: Object,
     mut problems: Vec<Problem>,
     expected: &GroupVersionKind,
+    decode: Decode,
 ) -> Result<Object, StatusError> {
     check_type(&object, expected)?;
     let custom = cx.row.custom.as_ref().filter(|_| *expected == cx.row.gvk);
@@ -93,7 +111,7 @@ pub fn structured(
         let refused = |error: field::Error| StatusError::bad_request(cannot_be_handled(expected, &error));
         problems.extend(custom.admit(&mut object).map_err(refused)?);
     } else if let Some((schemas, root)) = cx.row.schema_of(expected) {
-        let found = schema::decode(schemas, root, &mut object)
+        let found = decode(schemas, root, &mut object)
             .map_err(|error| StatusError::bad_request(error.message(&expected.version, &expected.kind)))?;
         problems.extend(found);
     }

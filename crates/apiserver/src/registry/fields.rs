@@ -4,7 +4,7 @@
 use std::sync::LazyLock;
 
 use apimachinery::apply::{self, FieldSet, Writer};
-use apimachinery::{Object, StatusError};
+use apimachinery::{GroupVersionKind, Object, StatusError, schema};
 use http::header;
 use serde_json::Value;
 
@@ -83,7 +83,8 @@ pub fn apply(
         StatusError::unsupported_media_type(&["application/json-patch+json", "application/merge-patch+json"])
     })?;
     let Some(live) = live else {
-        return apply::apply(&writer, None, applied, force).map_err(|error| error.to_status());
+        let created = apply::apply(&writer, None, applied, force).map_err(|error| error.to_status())?;
+        return whole(cx, &writer, created);
     };
     // The answer carries the owners of the live object: what is renamed for the merge gets its names back with it.
     let mut merged = live.clone();
@@ -92,17 +93,22 @@ pub fn apply(
         Ok(())
     })
     .map_err(|error: apply::ApplyError| error.to_status())?;
+    whole(cx, &writer, merged)
+}
+
+/// What parts were merged into, as Go's types write it. The schema of a custom resource has no such type.
+fn whole(cx: &Cx, writer: &Writer<'_>, mut merged: Object) -> Result<Object, StatusError> {
+    if cx.row.custom.is_none() {
+        let GroupVersionKind { version, kind, .. } = &cx.row.gvk;
+        schema::decode(writer.schema, writer.root, &mut merged)
+            .map_err(|error| StatusError::bad_request(error.message(version, kind)))?;
+    }
     Ok(merged)
 }
 
 /// The live object of a kind with the applied fields in it, whoever owned them; the owners that it then names are not
 /// of interest.
-pub fn merge(
-    cx: &Cx,
-    kind: &apimachinery::GroupVersionKind,
-    live: &Object,
-    applied: &Object,
-) -> Result<Object, StatusError> {
+pub fn merge(cx: &Cx, kind: &GroupVersionKind, live: &Object, applied: &Object) -> Result<Object, StatusError> {
     let (schema, root) = cx.row.schema_of(kind).ok_or_else(|| {
         let kind = &kind.kind;
         StatusError::unavailable(format!(

@@ -120,8 +120,10 @@ async fn attempt(cx: &Cx, change: &Change<'_>, entry: &Entry) -> Result<Option<B
     let old = draft.old.take().unwrap_or_default();
     let object = &mut draft.object;
     row.strategy.default(object);
-    if is_judged(cx, change.part) {
-        row.strategy.prepare_for_update(&cx.write_context(), object, &old);
+    match change.part {
+        Part::Status => row.strategy.prepare_for_status_update(&cx.write_context(), object, &old),
+        part if is_judged(cx, part) => row.strategy.prepare_for_update(&cx.write_context(), object, &old),
+        _ => {}
     }
     if row.strategy.generation().begins(object) && row.strategy.generation().moves(object, &old) {
         object.metadata_mut().insert("generation".into(), (old.generation() + 1).into());
@@ -150,6 +152,7 @@ async fn attempt(cx: &Cx, change: &Change<'_>, entry: &Entry) -> Result<Option<B
     match cx.registry().store().write(write).await.map_err(|error| status::of_store(&error))? {
         Written::Done(written) => {
             reservation.keep();
+            crate::custom::convert::landed(&cx.server, row, &written);
             if gone {
                 cx.server.allocators.release(row, &old);
                 return Ok(Some(super::finish::with_revision(&value, written.modified)));
@@ -203,33 +206,14 @@ fn restore_parts(row: &api::Resource, part: Part, object: &mut Object, old: &Obj
             {
                 restore(object, old, name);
             }
-            if row.custom.is_some() {
+            if row.strategy.status_keeps_metadata() {
                 restore_metadata(object, old);
             }
-            if row.gvk.kind == "Pod" {
-                keep_class(object, old);
-                let owners = old.metadata().and_then(|metadata| metadata.get("ownerReferences")).cloned();
-                match owners {
-                    Some(owners) => object.metadata_mut().insert("ownerReferences".into(), owners),
-                    None => object.metadata_mut().remove("ownerReferences"),
-                };
-            }
         }
     }
 }
 
-/// A pod has its class of service from its creation: who writes a status without it does not unset it.
-fn keep_class(object: &mut Object, old: &Object) {
-    let Some(class) = old.at(&["status", "qosClass"]).cloned() else { return };
-    if let Some(status) = object.0.get_mut("status").and_then(Value::as_object_mut) {
-        let now = status.entry("qosClass").or_insert(Value::Null);
-        if now.as_str().unwrap_or_default().is_empty() {
-            *now = class;
-        }
-    }
-}
-
-/// A write of a custom resource's status changes no metadata but who owns what.
+/// Such a write of the status changes no metadata but who owns what.
 fn restore_metadata(object: &mut Object, old: &Object) {
     let owners = object.metadata_mut().remove("managedFields");
     let mut metadata = old.metadata().cloned().unwrap_or_default();
@@ -260,7 +244,11 @@ fn rules(cx: &Cx, part: Part, object: &Object, old: &Object) -> Vec<apimachinery
     let strategy = &cx.row.strategy;
     let subresource = cx.info.subresource.as_str();
     match part {
-        Part::Status => strategy.judge_status_update(&cx.write_context(), object, old),
+        Part::Status => {
+            let (errors, tolerated) = strategy.judge_status_update(&cx.write_context(), object, old);
+            tolerated.into_iter().for_each(|warning| cx.warn(warning));
+            errors
+        }
         Part::Special if subresource.is_empty() => Vec::new(),
         Part::Special => strategy.validate_subresource_update(subresource, object, old),
         Part::Main => {

@@ -47,6 +47,9 @@ impl Handler for PodStream {
                 "the server does not allow this method on the requested resource",
             ));
         }
+        if *self != Self::Log {
+            connect(cx).await?;
+        }
         let pod = cx.registry().find(&cx.row, &cx.info.namespace, &cx.info.name).await?;
         let pod = pod.ok_or_else(|| cx.row.not_found(&cx.info.name))?;
         let path = self.kubelet_path(&pod, &cx.query)?;
@@ -57,11 +60,8 @@ impl Handler for PodStream {
             }
             return Err(StatusError::bad_request(format!("pod {} does not have a host assigned", pod.name())));
         }
-        if *self != Self::Log {
-            connect(cx).await?;
-            if !is_upgrade(&call.parts.headers) {
-                return Err(StatusError::bad_request("Upgrade request required"));
-            }
+        if *self != Self::Log && !is_upgrade(&call.parts.headers) {
+            return Err(StatusError::bad_request("Upgrade request required"));
         }
         let (address, kubelets) = kubelet_of(cx, node).await?;
         let io = kubelets.connect(&address).await?;

@@ -170,6 +170,34 @@ async fn deletes_updates_and_connections_are_asked_about() {
     assert_eq!((&asked[2]["object"], &asked[2]["oldObject"]["data"]["k"]), (&Value::Null, &json!("v")));
 }
 
+/// Upstream: endpoints/handlers/rest.go `ConnectResource`: admission comes before the connecter.
+#[tokio::test]
+async fn a_connection_is_judged_before_anybody_looks_where_it_leads() {
+    let cluster = Cluster::new().await;
+    let hook = Hook::start(|_| json!({"allowed": false, "status": {"message": "no", "code": 403}})).await;
+    let resources = ["pods/exec", "pods/attach", "pods/portforward", "pods/proxy", "services/proxy", "nodes/proxy"];
+    let rule = json!({"operations": ["CONNECT"], "apiGroups": [""], "apiVersions": ["v1"], "resources": resources});
+    configure(&cluster, VALIDATING, "v", &[hook.webhook(json!({"rules": [rule]}))]).await;
+    let namespace = "/api/v1/namespaces/default";
+    let paths = [
+        format!("{namespace}/pods/gone/exec?command=sh"),
+        format!("{namespace}/pods/gone/attach"),
+        format!("{namespace}/pods/gone/portforward"),
+        format!("{namespace}/pods/https:gone:8443/proxy"),
+        format!("{namespace}/services/a:b:c:d/proxy/path"),
+        "/api/v1/nodes/gone/proxy/healthz".to_owned(),
+    ];
+    for path in &paths {
+        let refused = cluster.get(path).await;
+        let line = "403 : admission webhook \"hook.example.com\" denied the request: no";
+        assert_eq!(refused.line(), line, "{path}");
+    }
+    let asked = hook.asked();
+    assert_eq!((asked.len(), &asked[3]["name"]), (paths.len(), &json!("https:gone:8443")));
+    let refused = cluster.get(&format!("{namespace}/pods/gone/exec?dryRun=All")).await;
+    assert_eq!(refused.line(), "400 BadRequest: dryRun is not supported");
+}
+
 #[tokio::test]
 async fn webhooks_mutate_in_order_and_again_if_they_ask() {
     let cluster = Cluster::new().await;
@@ -458,4 +486,25 @@ async fn webhooks_have_no_say_about_webhooks_and_policies() {
     }
     let groups: Vec<Value> = hook.asked().iter().map(|request| request["resource"]["group"].clone()).collect();
     assert!(!groups.contains(&json!("admissionregistration.k8s.io")), "{groups:?}");
+}
+
+/// Upstream: apiserver/pkg/admission/metrics.
+#[tokio::test]
+async fn conditions_are_counted() {
+    let cluster = Cluster::new().await;
+    let hook = Hook::start(|_| json!({"allowed": true})).await;
+    let conditions = json!([{"name": "named", "expression": "object.metadata.name != 'skipped'"}]);
+    let change = json!({"name": "counted.example.com", "matchConditions": conditions});
+    configure(&cluster, VALIDATING, "v", &[hook.webhook(change)]).await;
+    assert_eq!((make(&cluster, "asked").await.code, make(&cluster, "skipped").await.code), (201, 201));
+    assert_eq!(hook.asked().len(), 1);
+    let page = cluster.get("/metrics").await;
+    let text = page.body.as_str().expect("text");
+    let labels = "name=\"counted.example.com\",kind=\"webhook\",type=\"validating\",operation=\"CREATE\"";
+    let of = |name: &str, value: u32| format!("apiserver_admission_match_condition_{name}{{{labels}}} {value}\n");
+    for line in [of("exclusions_total", 1), of("evaluation_errors_total", 0), of("evaluation_seconds_count", 2)] {
+        assert!(text.contains(&line), "{line}");
+    }
+    let summary = "apiserver_admission_step_admission_duration_seconds_summary_count{type=\"validate\"";
+    assert!(text.contains(summary), "{summary}");
 }

@@ -96,7 +96,7 @@ impl Used {
         let status = self.quota.object("status");
         let present = |field: &str| ResourceList::read(status.object(field));
         let same = present("hard") == self.hard && present("used") == self.used;
-        let is_first = !self.quota.0.contains_key("status");
+        let is_first = !(status.has("hard") && status.has("used"));
         if same && !is_first {
             return None;
         }

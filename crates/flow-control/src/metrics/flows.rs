@@ -3,7 +3,7 @@
 use component_base::metrics::{Counter, Family, Gauge, Histogram, Metrics};
 use prometheus_client::encoding::EncodeLabelSet;
 
-use super::name;
+use super::{family, name};
 
 /// One schema on its level.
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
@@ -71,37 +71,41 @@ pub(super) struct Flows {
 
 impl Flows {
     pub(super) fn register(metrics: &Metrics) -> Self {
-        macro_rules! plain {
-            ($name:literal, $help:literal) => {
-                metrics.register(&name($name), $help, Family::default())
-            };
-        }
         macro_rules! histogram {
             ($name:literal, $help:literal, $buckets:ident) => {
                 metrics.register(&name($name), $help, Family::new_with_constructor($buckets as fn() -> Histogram))
             };
         }
         Self {
-            rejected: plain!("rejected_requests", "Number of requests rejected by API Priority and Fairness subsystem"),
-            dispatched: plain!(
+            rejected: family(
+                metrics,
+                "rejected_requests",
+                "Number of requests rejected by API Priority and Fairness subsystem",
+            ),
+            dispatched: family(
+                metrics,
                 "dispatched_requests",
-                "Number of requests executed by API Priority and Fairness subsystem"
+                "Number of requests executed by API Priority and Fairness subsystem",
             ),
-            queued_requests: plain!(
+            queued_requests: family(
+                metrics,
                 "current_inqueue_requests",
-                "Number of requests currently pending in queues of the API Priority and Fairness subsystem"
+                "Number of requests currently pending in queues of the API Priority and Fairness subsystem",
             ),
-            queued_seats: plain!(
+            queued_seats: family(
+                metrics,
                 "current_inqueue_seats",
-                "Number of seats currently pending in queues of the API Priority and Fairness subsystem"
+                "Number of seats currently pending in queues of the API Priority and Fairness subsystem",
             ),
-            executing_requests: plain!(
+            executing_requests: family(
+                metrics,
                 "current_executing_requests",
-                "Number of requests in initial (for a WATCH) or any (for a non-WATCH) execution stage in the API Priority and Fairness subsystem"
+                "Number of requests in initial (for a WATCH) or any (for a non-WATCH) execution stage in the API Priority and Fairness subsystem",
             ),
-            executing_seats: plain!(
+            executing_seats: family(
+                metrics,
                 "current_executing_seats",
-                "Concurrency (number of seats) occupied by the currently executing (initial stage for a WATCH, any stage otherwise) requests in the API Priority and Fairness subsystem"
+                "Concurrency (number of seats) occupied by the currently executing (initial stage for a WATCH, any stage otherwise) requests in the API Priority and Fairness subsystem",
             ),
             queue_length: histogram!(
                 "request_queue_length_after_enqueue",

@@ -3,7 +3,7 @@
 use component_base::metrics::{Counter, Family, Gauge, Metrics};
 use prometheus_client::encoding::EncodeLabelSet;
 
-use super::{Fraction, name};
+use super::{Fraction, family};
 
 /// One level.
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
@@ -29,47 +29,50 @@ pub(super) struct Levels {
 
 impl Levels {
     pub(super) fn register(metrics: &Metrics) -> Self {
-        macro_rules! plain {
-            ($name:literal, $help:literal) => {
-                metrics.register(&name($name), $help, Family::default())
-            };
-        }
         Self {
-            nominal: plain!(
+            nominal: family(
+                metrics,
                 "nominal_limit_seats",
-                "Nominal number of execution seats configured for each priority level"
+                "Nominal number of execution seats configured for each priority level",
             ),
-            lower: plain!(
+            lower: family(
+                metrics,
                 "lower_limit_seats",
-                "Configured lower bound on number of execution seats available to each priority level"
+                "Configured lower bound on number of execution seats available to each priority level",
             ),
-            upper: plain!(
+            upper: family(
+                metrics,
                 "upper_limit_seats",
-                "Configured upper bound on number of execution seats available to each priority level"
+                "Configured upper bound on number of execution seats available to each priority level",
             ),
-            current: plain!(
+            current: family(
+                metrics,
                 "current_limit_seats",
-                "current derived number of execution seats available to each priority level"
+                "current derived number of execution seats available to each priority level",
             ),
-            no_accommodation: plain!(
+            no_accommodation: family(
+                metrics,
                 "request_dispatch_no_accommodation",
-                "Number of times a dispatch attempt resulted in a non accommodation due to lack of available seats"
+                "Number of times a dispatch attempt resulted in a non accommodation due to lack of available seats",
             ),
-            current_r: plain!("current_r", "R(time of last change)"),
-            high_watermark: plain!(
+            current_r: family(metrics, "current_r", "R(time of last change)"),
+            high_watermark: family(
+                metrics,
                 "demand_seats_high_watermark",
-                "High watermark, over last adjustment period, of demand_seats"
+                "High watermark, over last adjustment period, of demand_seats",
             ),
-            average: plain!(
+            average: family(
+                metrics,
                 "demand_seats_average",
-                "Time-weighted average, over last adjustment period, of demand_seats"
+                "Time-weighted average, over last adjustment period, of demand_seats",
             ),
-            deviation: plain!(
+            deviation: family(
+                metrics,
                 "demand_seats_stdev",
-                "Time-weighted standard deviation, over last adjustment period, of demand_seats"
+                "Time-weighted standard deviation, over last adjustment period, of demand_seats",
             ),
-            smoothed: plain!("demand_seats_smoothed", "Smoothed seat demands"),
-            target: plain!("target_seats", "Seat allocation targets"),
+            smoothed: family(metrics, "demand_seats_smoothed", "Smoothed seat demands"),
+            target: family(metrics, "target_seats", "Seat allocation targets"),
         }
     }
 

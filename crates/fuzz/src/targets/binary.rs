@@ -5,12 +5,9 @@ use serde_json::Value;
 use super::depth;
 use crate::target::{Memory, Target};
 
-pub(crate) static PROTOBUF: Target = Target {
-    name: "protobuf",
-    check: check_protobuf,
-    // Two bytes may be an empty message, which is a map in a list.
-    memory: Memory { base: 1 << 20, per_byte: 1024 },
-    words: &[
+// Two bytes may be an empty message, which is a map in a list.
+pub(crate) static PROTOBUF: Target =
+    Target::new("protobuf", check_protobuf).memory(Memory { base: 1 << 20, per_byte: 1024 }).words(&[
         "k8s\0",
         "v1",
         "Pod",
@@ -22,18 +19,12 @@ pub(crate) static PROTOBUF: Target = Target {
         "\u{7f}",
         "CustomResourceDefinition",
         "apiextensions.k8s.io/v1",
-    ],
-    longest: 4096,
-};
+    ]);
 
-pub(crate) static CBOR: Target = Target {
-    name: "cbor",
-    check: check_cbor,
-    // A map of one entry is three bytes.
-    memory: Memory { base: 64 << 10, per_byte: 1024 },
-    words: &["\u{1f}", "kind", "apiVersion", "metadata", "name", "v1"],
-    longest: 4096,
-};
+// A map of one entry is three bytes.
+pub(crate) static CBOR: Target = Target::new("cbor", check_cbor)
+    .memory(Memory { base: 64 << 10, per_byte: 1024 })
+    .words(&["\u{1f}", "kind", "apiVersion", "metadata", "name", "v1"]);
 
 /// An object that was read can be written, and is then read as the same; or it is refused.
 fn check_protobuf(input: &[u8]) {

@@ -11,36 +11,36 @@ use apimachinery::{GroupVersionKind, Object};
 use serde_json::Value;
 
 use super::{depth, document, text};
-use crate::target::{Memory, TREE, Target};
+use crate::target::{Memory, Target};
 
-pub(crate) static JSON: Target = Target {
-    name: "json",
-    check: check_json,
-    memory: TREE,
-    words: &["{\"a\":", "[", "]", "}", ",", "null", "true", "1e9", "-0.0", "\\u00e9", "\\ud83d\\ude00", "\"a\":1"],
-    longest: 4096,
-};
+pub(crate) static JSON: Target = Target::new("json", check_json).words(&[
+    "{\"a\":",
+    "[",
+    "]",
+    "}",
+    ",",
+    "null",
+    "true",
+    "1e9",
+    "-0.0",
+    "\\u00e9",
+    "\\ud83d\\ude00",
+    "\"a\":1",
+]);
 
-pub(crate) static YAML: Target = Target {
-    name: "yaml",
-    check: check_yaml,
-    // Aliases repeat what was read: up to 100,000 nodes of it.
-    memory: Memory { base: 48 << 20, per_byte: 1024 },
-    words: &[
+// Aliases repeat what was read: up to 100,000 nodes of it.
+pub(crate) static YAML: Target = Target::new("yaml", check_yaml)
+    .memory(Memory { base: 48 << 20, per_byte: 1024 })
+    .words(&[
         "&a ", "*a", "<<: *a", "- ", ": ", "|\n  ", ">-\n  ", "!!str ", "---\n", "...\n", "? ", "[", "]", "{", "}",
         "'", "\"", "#", "yes", "0o7", "~",
-    ],
-    longest: 2048,
-};
+    ])
+    .longest(2048);
 
-pub(crate) static OBJECT: Target =
-    Target { name: "object", check: check_object, memory: TREE, words: POD_WORDS, longest: 4096 };
+pub(crate) static OBJECT: Target = Target::new("object", check_object).words(POD_WORDS);
 
-pub(crate) static DEFINITION: Target = Target {
-    name: "definition",
-    check: check_definition,
-    memory: Memory { base: 32 << 20, per_byte: 4096 },
-    words: &[
+pub(crate) static DEFINITION: Target =
+    Target::new("definition", check_definition).memory(Memory { base: 32 << 20, per_byte: 4096 }).words(&[
         "\"type\":\"object\"",
         "\"properties\":{",
         "\"items\":{",
@@ -61,9 +61,7 @@ pub(crate) static DEFINITION: Target = Target {
         "\"jsonPath\":\".spec",
         "self.",
         "oldSelf",
-    ],
-    longest: 4096,
-};
+    ]);
 
 pub(super) const POD_WORDS: &[&str] = &[
     "\"metadata\":{",

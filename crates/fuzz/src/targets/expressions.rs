@@ -7,20 +7,15 @@ use serde_json::json;
 use super::text;
 use crate::target::{Memory, Target};
 
-pub(crate) static JSON_PATH: Target = Target {
-    name: "json_path",
-    check: check_path,
-    memory: Memory { base: 2 << 20, per_byte: 1024 },
-    words: &["..", "[*]", "[?(@.a==\"b\")]", "[0]", "[-1]", "[::2]", "['a']", ".a", ".*", "@", "$", "\\.", ".items"],
-    longest: 512,
-};
+pub(crate) static JSON_PATH: Target = Target::new("json_path", check_path)
+    .memory(Memory { base: 2 << 20, per_byte: 1024 })
+    .words(&["..", "[*]", "[?(@.a==\"b\")]", "[0]", "[-1]", "[::2]", "['a']", ".a", ".*", "@", "$", "\\.", ".items"])
+    .longest(512);
 
-pub(crate) static CEL: Target = Target {
-    name: "cel",
-    check: check_cel,
-    // What one evaluation may make, and room to check and to count.
-    memory: Memory { base: 200 << 20, per_byte: 4096 },
-    words: &[
+// What one evaluation may make, and room to check and to count.
+pub(crate) static CEL: Target = Target::new("cel", check_cel)
+    .memory(Memory { base: 200 << 20, per_byte: 4096 })
+    .words(&[
         "object",
         "object.l",
         "object.s",
@@ -64,9 +59,8 @@ pub(crate) static CEL: Target = Target {
         ",",
         "'a'",
         "9223372036854775807",
-    ],
-    longest: 1024,
-};
+    ])
+    .longest(1024);
 
 /// A path finds what is there, and the same on an object as on its fields.
 fn check_path(input: &[u8]) {

@@ -7,33 +7,22 @@ use serde_json::{Value, json};
 
 use super::documents::{POD, POD_WORDS};
 use super::{document, pair};
-use crate::target::{Memory, TREE, Target};
+use crate::target::{Memory, Target};
 
-pub(crate) static FIELDS_V1: Target = Target {
-    name: "fields_v1",
-    check: check_fields,
-    memory: TREE,
-    words: &[
-        "\"f:a\":{",
-        "\"k:{\\\"name\\\":\\\"a\\\"}\":{",
-        "\"v:1\":{}",
-        "\"i:0\":{}",
-        "\".\":{}",
-        "}",
-        ",",
-        "\"f:\"",
-        "\"k:{}\"",
-    ],
-    longest: 4096,
-};
+pub(crate) static FIELDS_V1: Target = Target::new("fields_v1", check_fields).words(&[
+    "\"f:a\":{",
+    "\"k:{\\\"name\\\":\\\"a\\\"}\":{",
+    "\"v:1\":{}",
+    "\"i:0\":{}",
+    "\".\":{}",
+    "}",
+    ",",
+    "\"f:\"",
+    "\"k:{}\"",
+]);
 
-pub(crate) static APPLY: Target = Target {
-    name: "apply",
-    check: check_apply,
-    memory: Memory { base: 4 << 20, per_byte: 4096 },
-    words: POD_WORDS,
-    longest: 4096,
-};
+pub(crate) static APPLY: Target =
+    Target::new("apply", check_apply).memory(Memory { base: 4 << 20, per_byte: 4096 }).words(POD_WORDS);
 
 /// Sets obey the laws of sets, and are written as they are read.
 fn check_fields(input: &[u8]) {

@@ -11,11 +11,9 @@ use crate::target::{Memory, Target};
 
 const MEMORY: Memory = Memory { base: 64 << 10, per_byte: 128 };
 
-pub(crate) static KUBELET: Target = Target {
-    name: "kubelet",
-    check: check_kubelet,
-    memory: MEMORY,
-    words: &[
+pub(crate) static KUBELET: Target = Target::new("kubelet", check_kubelet)
+    .memory(MEMORY)
+    .words(&[
         "/containerLogs/",
         "/exec/",
         "/attach/",
@@ -34,15 +32,12 @@ pub(crate) static KUBELET: Target = Target {
         "2026-01-02T03:04:05.678901234Z stdout F ",
         " stderr P ",
         "\n",
-    ],
-    longest: 1024,
-};
+    ])
+    .longest(1024);
 
-pub(crate) static IMAGE_REFERENCE: Target = Target {
-    name: "image_reference",
-    check: check_reference,
-    memory: MEMORY,
-    words: &[
+pub(crate) static IMAGE_REFERENCE: Target = Target::new("image_reference", check_reference)
+    .memory(MEMORY)
+    .words(&[
         "docker.io/",
         "library/",
         "localhost:5000/",
@@ -56,9 +51,8 @@ pub(crate) static IMAGE_REFERENCE: Target = Target {
         "/",
         ":",
         "@",
-    ],
-    longest: 512,
-};
+    ])
+    .longest(512);
 
 /// A path, a query and a line of a log are read or refused.
 fn check_kubelet(input: &[u8]) {

@@ -8,14 +8,11 @@ use serde_json::{Map, Value};
 
 use super::documents::{POD, POD_WORDS};
 use super::{depth, pair};
-use crate::target::{Memory, TREE, Target};
+use crate::target::{Memory, Target};
 
-pub(crate) static JSON_PATCH: Target = Target {
-    name: "json_patch",
-    check: check_json,
-    // Copies may add 3 MiB of text.
-    memory: Memory { base: 256 << 20, per_byte: 1024 },
-    words: &[
+// Copies may add 3 MiB of text.
+pub(crate) static JSON_PATCH: Target =
+    Target::new("json_patch", check_json).memory(Memory { base: 256 << 20, per_byte: 1024 }).words(&[
         "{\"op\":\"add\",\"path\":\"/a/-\",\"value\":1}",
         "{\"op\":\"copy\",\"from\":\"\",\"path\":\"/a\"}",
         "{\"op\":\"move\",\"from\":\"/a\",\"path\":\"/b\"}",
@@ -29,25 +26,13 @@ pub(crate) static JSON_PATCH: Target = Target {
         "/-1",
         ",",
         "\"a\"",
-    ],
-    longest: 4096,
-};
+    ]);
 
-pub(crate) static MERGE: Target = Target {
-    name: "merge_patch",
-    check: check_merge,
-    memory: TREE,
-    words: &["{\"a\":", "null", "}", ",", "[", "]"],
-    longest: 4096,
-};
+pub(crate) static MERGE: Target =
+    Target::new("merge_patch", check_merge).words(&["{\"a\":", "null", "}", ",", "[", "]"]);
 
-pub(crate) static STRATEGIC: Target = Target {
-    name: "strategic_patch",
-    check: check_strategic,
-    memory: Memory { base: 1 << 20, per_byte: 2048 },
-    words: POD_WORDS,
-    longest: 4096,
-};
+pub(crate) static STRATEGIC: Target =
+    Target::new("strategic_patch", check_strategic).memory(Memory { base: 1 << 20, per_byte: 2048 }).words(POD_WORDS);
 
 /// A patched document is one that can be written and read, however often it copied itself.
 fn check_json(input: &[u8]) {

@@ -14,11 +14,9 @@ use crate::target::{Memory, Target};
 
 const MEMORY: Memory = Memory { base: 64 << 10, per_byte: 256 };
 
-pub(crate) static REQUEST: Target = Target {
-    name: "request",
-    check: check_request,
-    memory: MEMORY,
-    words: &[
+pub(crate) static REQUEST: Target = Target::new("request", check_request)
+    .memory(MEMORY)
+    .words(&[
         "/api/v1/",
         "/apis/apps/v1/",
         "namespaces/",
@@ -56,17 +54,13 @@ pub(crate) static REQUEST: Target = Target {
         ";q=0.5",
         "*/*",
         "application/cbor",
-    ],
-    longest: 2048,
-};
+    ])
+    .longest(2048);
 
-pub(crate) static CONTINUE: Target = Target {
-    name: "continue_token",
-    check: check_token,
-    memory: MEMORY,
-    words: &["eyJ2IjoibWV0YS5rOHMuaW8vdjEi", "=", "-", "_", "\"rv\":", "\"start\":", "..", "\\u0000"],
-    longest: 1024,
-};
+pub(crate) static CONTINUE: Target = Target::new("continue_token", check_token)
+    .memory(MEMORY)
+    .words(&["eyJ2IjoibWV0YS5rOHMuaW8vdjEi", "=", "-", "_", "\"rv\":", "\"start\":", "..", "\\u0000"])
+    .longest(1024);
 
 /// `METHOD uri`, and on the next line what is accepted. The words of a request are parts of its line.
 fn check_request(input: &[u8]) {

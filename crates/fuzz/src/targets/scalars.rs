@@ -8,11 +8,9 @@ use crate::target::{Memory, Target};
 
 const MEMORY: Memory = Memory { base: 16 << 10, per_byte: 64 };
 
-pub(crate) static QUANTITY: Target = Target {
-    name: "quantity",
-    check: check_quantity,
-    memory: MEMORY,
-    words: &[
+pub(crate) static QUANTITY: Target = Target::new("quantity", check_quantity)
+    .memory(MEMORY)
+    .words(&[
         "Ki",
         "Mi",
         "Gi",
@@ -30,17 +28,13 @@ pub(crate) static QUANTITY: Target = Target {
         "E-3",
         ".",
         "9223372036854775807",
-    ],
-    longest: 128,
-};
+    ])
+    .longest(128);
 
-pub(crate) static DURATION: Target = Target {
-    name: "duration",
-    check: check_duration,
-    memory: MEMORY,
-    words: &["h", "m", "s", "ms", "us", "µs", "ns", ".", "-", "2562047h47m16.854775807s"],
-    longest: 128,
-};
+pub(crate) static DURATION: Target = Target::new("duration", check_duration)
+    .memory(MEMORY)
+    .words(&["h", "m", "s", "ms", "us", "µs", "ns", ".", "-", "2562047h47m16.854775807s"])
+    .longest(128);
 
 /// The canonical form is stable and means the same; arithmetic saturates and keeps the order.
 fn check_quantity(input: &[u8]) {

@@ -9,21 +9,15 @@ use crate::target::{Memory, Target};
 
 const MEMORY: Memory = Memory { base: 16 << 10, per_byte: 512 };
 
-pub(crate) static LABELS: Target = Target {
-    name: "label_selector",
-    check: check_labels,
-    memory: MEMORY,
-    words: &[" in ", " notin ", "(a,b)", "!=", "==", "=", "!", ",", "<5", ">3", "example.com/", "()", "tier"],
-    longest: 1024,
-};
+pub(crate) static LABELS: Target = Target::new("label_selector", check_labels)
+    .memory(MEMORY)
+    .words(&[" in ", " notin ", "(a,b)", "!=", "==", "=", "!", ",", "<5", ">3", "example.com/", "()", "tier"])
+    .longest(1024);
 
-pub(crate) static FIELDS: Target = Target {
-    name: "field_selector",
-    check: check_fields,
-    memory: MEMORY,
-    words: &["metadata.name", "=", "==", "!=", ",", "\\,", "\\=", "\\\\", "spec.nodeName", "status.phase"],
-    longest: 1024,
-};
+pub(crate) static FIELDS: Target = Target::new("field_selector", check_fields)
+    .memory(MEMORY)
+    .words(&["metadata.name", "=", "==", "!=", ",", "\\,", "\\=", "\\\\", "spec.nodeName", "status.phase"])
+    .longest(1024);
 
 /// Labels to select by.
 const SAMPLES: [&[(&str, &str)]; 4] =

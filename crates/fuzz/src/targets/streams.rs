@@ -13,32 +13,20 @@ use tokio::runtime::{Builder, Runtime};
 
 use crate::target::{Memory, Target};
 
-pub(crate) static SPDY_FRAMES: Target = Target {
-    name: "spdy_frames",
-    check: check_frames,
-    // A control frame of 64 KiB is reserved before it has come; buffers of the connection, and of zlib.
-    memory: Memory { base: 1 << 20, per_byte: 512 },
-    words: &["\u{0}\u{0}\u{0}\u{1}", "\u{0}\u{3}\u{0}\u{6}"],
-    longest: 4096,
-};
+// A control frame of 64 KiB is reserved before it has come; buffers of the connection, and of zlib.
+pub(crate) static SPDY_FRAMES: Target = Target::new("spdy_frames", check_frames)
+    .memory(Memory { base: 1 << 20, per_byte: 512 })
+    .words(&["\u{0}\u{0}\u{0}\u{1}", "\u{0}\u{3}\u{0}\u{6}"]);
 
-pub(crate) static SPDY_HEADERS: Target = Target {
-    name: "spdy_headers",
-    check: check_headers,
-    // Most of it is the state of the packer that checks.
-    memory: Memory { base: 2 << 20, per_byte: 256 },
-    words: &["streamtype", "stdin", "port", "requestid"],
-    longest: 4096,
-};
+// Most of it is the state of the packer that checks.
+pub(crate) static SPDY_HEADERS: Target = Target::new("spdy_headers", check_headers)
+    .memory(Memory { base: 2 << 20, per_byte: 256 })
+    .words(&["streamtype", "stdin", "port", "requestid"]);
 
-pub(crate) static WEBSOCKET: Target = Target {
-    name: "websocket",
-    check: check_websocket,
-    // A message may have 1 MiB; buffers of the library.
-    memory: Memory { base: 4 << 20, per_byte: 256 },
-    words: &["\u{0}", "\u{1}", "\u{7f}"],
-    longest: 4096,
-};
+// A message may have 1 MiB; buffers of the library.
+pub(crate) static WEBSOCKET: Target = Target::new("websocket", check_websocket)
+    .memory(Memory { base: 4 << 20, per_byte: 256 })
+    .words(&["\u{0}", "\u{1}", "\u{7f}"]);
 
 fn block_on<F: Future>(future: F) -> F::Output {
     thread_local! {

@@ -38,8 +38,8 @@ spec:
 utils.create_from_dict(client.ApiClient(), yaml.safe_load(deployment))
 events = watch.Watch()
 for event in events.stream(apps.list_namespaced_deployment, "default", timeout_seconds=60):
-    status = event["object"].status
-    if status and status.available_replicas == 2:
+    # A new Deployment has a status already, as upstream's.
+    if event["object"].status.available_replicas == 2:
         events.stop()
         break
 else:

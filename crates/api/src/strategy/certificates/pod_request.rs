@@ -76,21 +76,28 @@ impl Strategy for PodCertificateRequest {
     }
 
     fn validate_update(&self, object: &Object, old: &Object) -> Vec<field::Error> {
-        let mut errors = Errors::new();
-        check::immutable(&mut errors, object.value("spec"), old.value("spec"), &Path::new("spec"));
-        errors
+        check::same_spec(object, old)
     }
 
     fn judges_updates_alone(&self) -> bool {
         true
     }
 
+    fn status_keeps_metadata(&self) -> bool {
+        true
+    }
+
     /// A request ends in one of three ways, and stays so.
-    fn judge_status_update(&self, cx: &WriteContext<'_>, object: &Object, old: &Object) -> Vec<field::Error> {
+    fn judge_status_update(
+        &self,
+        cx: &WriteContext<'_>,
+        object: &Object,
+        old: &Object,
+    ) -> (Vec<field::Error>, Vec<String>) {
         let (new, was) = (object.object("status"), old.object("status"));
         let mut errors = conditions(new.list("conditions"));
         if !errors.is_empty() {
-            return errors;
+            return (errors, Vec::new());
         }
         let path = Path::new("status");
         let outcome = |status: &'_ Map<String, Value>| {
@@ -116,7 +123,7 @@ impl Strategy for PodCertificateRequest {
             }
             (None, None) => {}
         }
-        errors
+        (errors, Vec::new())
     }
 
     fn generation(&self) -> Generation {

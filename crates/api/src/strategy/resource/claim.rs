@@ -28,12 +28,14 @@ impl Strategy for ResourceClaim {
     }
 
     fn validate_update(&self, object: &Object, old: &Object) -> Vec<field::Error> {
-        let mut errors = Errors::new();
-        check::immutable(&mut errors, object.value("spec"), old.value("spec"), &Path::new("spec"));
-        errors
+        check::same_spec(object, old)
     }
 
     fn judges_updates_alone(&self) -> bool {
+        true
+    }
+
+    fn status_keeps_metadata(&self) -> bool {
         true
     }
 
@@ -96,9 +98,7 @@ impl Strategy for ResourceClaimTemplate {
     }
 
     fn validate_update(&self, object: &Object, old: &Object) -> Vec<field::Error> {
-        let mut errors = Errors::new();
-        check::immutable(&mut errors, object.value("spec"), old.value("spec"), &Path::new("spec"));
-        errors
+        check::same_spec(object, old)
     }
 
     fn generation(&self) -> Generation {

@@ -17,7 +17,6 @@ const MAX_CONDITIONS: usize = 8;
 
 impl Strategy for DeviceTaintRule {
     fn prepare_for_create(&self, cx: &WriteContext<'_>, object: &mut Object) {
-        object.0.remove("status");
         if let Some(taint) = object.object_at("spec").and_then(|spec| spec.object_at("taint")) {
             stamp(taint, cx.now);
         }
@@ -44,6 +43,10 @@ impl Strategy for DeviceTaintRule {
         }
         taint(&mut errors, spec.object("taint"), &path.child("taint"));
         errors
+    }
+
+    fn status_keeps_metadata(&self) -> bool {
+        true
     }
 
     fn validate_status_update(&self, object: &Object, _old: &Object) -> Vec<field::Error> {

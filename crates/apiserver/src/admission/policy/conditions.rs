@@ -3,6 +3,7 @@
 
 use k8s_cel::{Budget, Environment, Type, Value as CelValue, Variables};
 use serde_json::Value;
+use tokio::time::Instant;
 
 use super::activation::Input;
 use super::definition::{items, text};
@@ -11,12 +12,14 @@ use super::expression::{Expression, Failure};
 use super::questions::Questions;
 use crate::admission::Request;
 use crate::admission::matching::Matched;
+use crate::admission::metrics::{Holder, Series};
 
 /// See the module.
 #[derive(Debug, Default)]
 pub struct MatchConditions {
     conditions: Vec<(String, Expression)>,
     fails: bool,
+    holder: Holder,
 }
 
 /// What the conditions say of a request.
@@ -32,20 +35,20 @@ pub enum Judgement {
 
 impl MatchConditions {
     /// Compiles the `matchConditions` of a webhook; `fails`: whether its failure policy is Fail.
-    pub fn compile(list: Option<&Value>, fails: bool) -> Self {
+    pub(in crate::admission) fn compile(list: Option<&Value>, fails: bool, holder: Holder) -> Self {
         match list.and_then(Value::as_array).filter(|list| !list.is_empty()) {
-            Some(_) => Self::compile_in(&environment::of_conditions(), list, fails),
-            None => Self { conditions: Vec::new(), fails },
+            Some(_) => Self::compile_in(&environment::of_conditions(), list, fails, holder),
+            None => Self { conditions: Vec::new(), fails, holder },
         }
     }
 
-    pub(super) fn compile_in(environment: &Environment, list: Option<&Value>, fails: bool) -> Self {
-        let holder = serde_json::json!({ "list": list });
-        let conditions = items(&holder, "list").map(|condition| {
+    pub(super) fn compile_in(environment: &Environment, list: Option<&Value>, fails: bool, holder: Holder) -> Self {
+        let listed = serde_json::json!({ "list": list });
+        let conditions = items(&listed, "list").map(|condition| {
             let expression = Expression::compile(environment, text(condition, "expression"), &[Type::Bool]);
             (text(condition, "name").to_owned(), expression)
         });
-        Self { conditions: conditions.collect(), fails }
+        Self { conditions: conditions.collect(), fails, holder }
     }
 
     /// Whether there are none.
@@ -65,22 +68,39 @@ impl MatchConditions {
             return Judgement::Matches;
         }
         let questions = Questions::of(request.cx);
-        let evaluate = || self.evaluate(&Input::of(request, matched, None, None, &questions).variables());
+        let evaluate = || self.evaluate(request, &Input::of(request, matched, None, None, &questions).variables());
         questions.settle(evaluate).await
     }
 
-    pub(super) fn evaluate<'a>(&'a self, variables: &Variables<'a>) -> Judgement {
+    /// What is counted of these conditions.
+    pub(in crate::admission) fn series(&self, request: &Request<'_>) -> &Series {
+        self.holder.series(&request.cx.server.admission.metrics.conditions, request.operation)
+    }
+
+    pub(super) fn evaluate<'a>(&'a self, request: &Request<'_>, variables: &Variables<'a>) -> Judgement {
+        if self.is_empty() {
+            return Judgement::Matches;
+        }
+        let (series, began) = (self.series(request), Instant::now());
+        let judgement = self.judgement(variables, series);
+        series.evaluated(began.elapsed());
+        judgement
+    }
+
+    fn judgement<'a>(&'a self, variables: &Variables<'a>, series: &Series) -> Judgement {
         let mut budget = Budget::for_match_conditions();
         let mut failures = Vec::new();
         for (name, expression) in &self.conditions {
             match expression.evaluate(variables, &mut budget) {
                 Ok(CelValue::Bool(true)) => {}
                 Ok(_) => return Judgement::Excluded(Some(name.clone())),
-                Err(failure @ Failure::OutOfBudget) => {
+                Err(failure) => {
+                    series.error();
                     failures.push(failure.to_string());
-                    break;
+                    if matches!(failure, Failure::OutOfBudget) {
+                        break;
+                    }
                 }
-                Err(failure) => failures.push(failure.to_string()),
             }
         }
         if failures.is_empty() {

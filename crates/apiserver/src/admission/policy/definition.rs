@@ -8,6 +8,7 @@ use super::conditions::MatchConditions;
 use super::environment;
 use super::expression::Expression;
 use crate::admission::matching::Criteria;
+use crate::admission::metrics::Holder;
 
 /// A policy of either kind.
 #[derive(Debug)]
@@ -72,7 +73,7 @@ impl Definition {
             generation: object.pointer("/metadata/generation").and_then(Value::as_i64).unwrap_or(0),
             fails,
             criteria: Criteria::of_policy(spec.get("matchConstraints")),
-            conditions: MatchConditions::compile_in(&base, spec.get("matchConditions"), fails),
+            conditions: MatchConditions::compile_in(&base, spec.get("matchConditions"), fails, Holder::policy(name)),
             param_kind,
             variables,
             validations: items(spec, "validations").map(|one| Validation::read(&environment, one)).collect(),

@@ -8,6 +8,7 @@ use apimachinery::{GroupKind, Object, StatusError};
 use super::conditions::MatchConditions;
 use super::definition::{Definition, items, text};
 use crate::admission::matching::{self, Criteria, Matched};
+use crate::admission::metrics::Holder;
 use crate::admission::{Operation, Request};
 
 /// Whether criteria are about the request.
@@ -68,7 +69,7 @@ pub(super) fn written(request: &Request<'_>) -> Result<(), StatusError> {
         "ValidatingWebhookConfiguration" | "MutatingWebhookConfiguration" => {
             for (index, webhook) in items(&value, "webhooks").enumerate() {
                 let fails = text(webhook, "failurePolicy") != "Ignore";
-                let conditions = MatchConditions::compile(webhook.get("matchConditions"), fails);
+                let conditions = MatchConditions::compile(webhook.get("matchConditions"), fails, Holder::default());
                 for (place, expression) in conditions.expressions() {
                     if let Some(problem) = expression.problem() {
                         let path = Path::new("webhooks").index(index).child(&place);

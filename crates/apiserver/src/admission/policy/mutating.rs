@@ -17,7 +17,7 @@ use super::metrics::{Checks, PolicyMetrics};
 use super::questions::Questions;
 use super::{Hook, Policies, judge, params};
 use crate::admission::matching::{self, Matched};
-use crate::admission::{Plugin, Request};
+use crate::admission::{Handles, Plugin, Request};
 use crate::authorization::follow::Follower;
 use crate::registry::fields;
 
@@ -45,6 +45,10 @@ impl MutatingAdmissionPolicy {
 impl Plugin for MutatingAdmissionPolicy {
     fn name(&self) -> &'static str {
         "MutatingAdmissionPolicy"
+    }
+
+    fn handles(&self) -> Handles {
+        Handles::NOTHING.admits(Handles::ALL)
     }
 
     async fn admit(&self, request: &mut Request<'_>) -> Result<(), StatusError> {
@@ -164,7 +168,7 @@ impl MutatingAdmissionPolicy {
         let questions = Questions::of(cx);
         let judge = || {
             let input = Input::of(request, matched, namespace, param.as_ref(), &questions);
-            definition.conditions.evaluate(&input.variables())
+            definition.conditions.evaluate(request, &input.variables())
         };
         let judgement = questions.settle(judge).await;
         match judgement {

@@ -17,7 +17,7 @@ use super::metrics::{Checks, PolicyMetrics};
 use super::questions::Questions;
 use super::{Hook, Policies, judge, params};
 use crate::admission::matching;
-use crate::admission::{Plugin, Request};
+use crate::admission::{Handles, Plugin, Request};
 use crate::authorization::follow::Follower;
 
 /// The longest message an expression may make (upstream: `MaxEvaluatedMessageExpressionSizeBytes`).
@@ -66,6 +66,10 @@ impl ValidatingAdmissionPolicy {
 impl Plugin for ValidatingAdmissionPolicy {
     fn name(&self) -> &'static str {
         "ValidatingAdmissionPolicy"
+    }
+
+    fn handles(&self) -> Handles {
+        Handles::NOTHING.validates(Handles::ALL)
     }
 
     async fn validate(&self, request: &Request<'_>) -> Result<(), StatusError> {
@@ -119,7 +123,7 @@ impl ValidatingAdmissionPolicy {
                 let questions = Questions::of(request.cx);
                 let findings = questions.settle(|| {
                     let input = Input::of(request, &matched, namespace.as_ref(), param.as_ref(), &questions);
-                    Findings { denials: evaluate(definition, &input), notes: notes(definition, &input) }
+                    Findings { denials: evaluate(request, definition, &input), notes: notes(definition, &input) }
                 });
                 self.enforce(request, definition, binding, findings.await, denied);
             }
@@ -183,14 +187,14 @@ impl ValidatingAdmissionPolicy {
 }
 
 /// What the policy has against the request: by the place of the validation.
-fn evaluate(definition: &Definition, input: &Input<'_>) -> Vec<(usize, Denial)> {
+fn evaluate(request: &Request<'_>, definition: &Definition, input: &Input<'_>) -> Vec<(usize, Denial)> {
     let began = component_base::now();
     let took = || Duration::try_from(component_base::now().duration_since(began)).unwrap_or_default();
     let on_failure = |words: String| {
         let denial = Denial { took: took(), ..Denial::failed(words) };
         if definition.fails { vec![(0, denial)] } else { Vec::new() }
     };
-    match definition.conditions.evaluate(&input.variables()) {
+    match definition.conditions.evaluate(request, &input.variables()) {
         Judgement::Matches => {}
         Judgement::Excluded(_) => return Vec::new(),
         Judgement::Failed(words) => return on_failure(words),

@@ -14,6 +14,7 @@ use serde_json::Value;
 use store::Entry;
 
 use crate::admission::matching::Criteria;
+use crate::admission::metrics::Holder;
 use crate::admission::policy::conditions::MatchConditions;
 use crate::authorization::follow::Projection;
 use crate::webhook_client::{HookClient, Target};
@@ -73,10 +74,11 @@ impl Projection for Hooks {
     fn put(&mut self, entry: &Entry) {
         let configuration: Object = serde_json::from_slice(&entry.finished.value).unwrap_or_default();
         let mut seen: BTreeMap<&str, usize> = BTreeMap::new();
+        let kind = if configuration.kind() == "MutatingWebhookConfiguration" { "admit" } else { "validating" };
         let hooks = configuration.list("webhooks").iter().map(|webhook| {
             let number = seen.entry(webhook.text("name")).or_default();
             *number += 1;
-            Arc::new(Hook::parse(configuration.name(), *number - 1, webhook))
+            Arc::new(Hook::parse((configuration.name(), kind), *number - 1, webhook))
         });
         let hooks = hooks.collect();
         self.by_configuration.insert(name_of(&entry.key).to_owned(), hooks);
@@ -94,8 +96,8 @@ fn texts(value: &Value, field: &str) -> Vec<String> {
 }
 
 impl Hook {
-    /// Reads a webhook of a configuration; the number tells those of the same name apart.
-    fn parse(configuration: &str, number: usize, webhook: &Value) -> Self {
+    /// Reads a webhook of a configuration of a kind; the number tells those of the same name apart.
+    fn parse((configuration, kind): (&str, &'static str), number: usize, webhook: &Value) -> Self {
         let name = webhook.text("name").to_owned();
         let failure_policy =
             if webhook.text("failurePolicy") == "Ignore" { FailurePolicy::Ignore } else { FailurePolicy::Fail };
@@ -107,6 +109,7 @@ impl Hook {
             conditions: MatchConditions::compile(
                 webhook.value("matchConditions"),
                 failure_policy == FailurePolicy::Fail,
+                Holder::webhook(&name, kind),
             ),
             side_effects: !matches!(webhook.text("sideEffects"), "None" | "NoneOnDryRun"),
             failure_policy,

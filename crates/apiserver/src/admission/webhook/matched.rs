@@ -14,7 +14,10 @@ pub(super) async fn matched(hook: &Hook, request: &Request<'_>) -> Result<Option
     let Some(matched) = criteria.matches(request).await? else { return Ok(None) };
     match hook.conditions.judge(request, &matched).await {
         Judgement::Matches => Ok(Some(View::new(request, &matched.row))),
-        Judgement::Excluded(_) => Ok(None),
+        Judgement::Excluded(_) => {
+            hook.conditions.series(request).excluded();
+            Ok(None)
+        }
         Judgement::Failed(cause) => Err(request.forbidden(cause)),
     }
 }

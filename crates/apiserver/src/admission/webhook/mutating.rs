@@ -18,7 +18,7 @@ use super::matched::matched;
 use super::review::Answer;
 use super::view::View;
 use super::{Asked, CallError, is_exempt};
-use crate::admission::{Plugin, Request};
+use crate::admission::{Handles, Plugin, Request};
 use crate::authorization::follow::Follower;
 
 const NAME: &str = "MutatingAdmissionWebhook";
@@ -80,6 +80,10 @@ impl MutatingAdmissionWebhook {
 impl Plugin for MutatingAdmissionWebhook {
     fn name(&self) -> &'static str {
         NAME
+    }
+
+    fn handles(&self) -> Handles {
+        Handles::NOTHING.admits(Handles::ALL)
     }
 
     async fn admit(&self, request: &mut Request<'_>) -> Result<(), StatusError> {

@@ -14,7 +14,7 @@ use super::hooks::{Hook, Hooks};
 use super::matched::matched;
 use super::view::View;
 use super::{Asked, is_exempt};
-use crate::admission::{Plugin, Request};
+use crate::admission::{Handles, Plugin, Request};
 use crate::authorization::follow::Follower;
 
 /// See the module.
@@ -35,6 +35,10 @@ impl ValidatingAdmissionWebhook {
 impl Plugin for ValidatingAdmissionWebhook {
     fn name(&self) -> &'static str {
         "ValidatingAdmissionWebhook"
+    }
+
+    fn handles(&self) -> Handles {
+        Handles::NOTHING.validates(Handles::ALL)
     }
 
     async fn validate(&self, request: &Request<'_>) -> Result<(), StatusError> {

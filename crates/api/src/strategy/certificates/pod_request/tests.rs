@@ -85,7 +85,7 @@ fn update(new: Value, old: Value, spec: &Value) -> Vec<String> {
     let user = UserInfo::default();
     let cx = WriteContext { user: &user, now: now(), subresource: "status" };
     let of = |status: Value| request(spec.clone(), status);
-    let errors = PodCertificateRequest.judge_status_update(&cx, &of(new), &of(old));
+    let (errors, _) = PodCertificateRequest.judge_status_update(&cx, &of(new), &of(old));
     errors.iter().map(|error| format!("{}: {}", error.field, error.detail)).collect()
 }
 
