@@ -28,6 +28,8 @@ const RESYNC: Duration = Duration::from_secs(5 * 60);
 /// Why a pass did not complete.
 #[derive(Debug, thiserror::Error)]
 enum SyncError {
+    #[error("look at quota {key}: {err}")]
+    Look { key: ObjectKey, err: kube::Error },
     #[error("write the status of {key}: {err}")]
     Status { key: ObjectKey, err: kube::Error },
     #[error("quota {key} cannot be read: {err}")]
@@ -145,10 +147,17 @@ impl Controller {
                 }
             }
         }
-        let Some(status) = used.changed_status() else { return Ok(Requeue::No) };
-        let mut wanted = (*quota).clone();
-        wanted.status = serde_json::from_value(status).ok();
         let api: Api<ResourceQuota> = Api::namespaced(self.cx.client.clone(), &key.namespace);
+        let mut wanted = (*quota).clone();
+        if used.changed_status().is_none() {
+            // The cache may not know yet what admission has charged for what is gone again.
+            let live = api.get_opt(&key.name).await.map_err(|err| SyncError::Look { key: key.clone(), err })?;
+            let Some(live) = live.filter(|live| live.spec == quota.spec) else { return Ok(Requeue::No) };
+            used = used.beside(plan::object(&live).map_err(|err| SyncError::Read { key: key.clone(), err })?);
+            wanted = live;
+        }
+        let Some(status) = used.changed_status() else { return Ok(Requeue::No) };
+        wanted.status = serde_json::from_value(status).ok();
         match api.replace_status(&key.name, &PostParams::default(), &wanted).await {
             Err(err) if !err.is_not_found() => Err(SyncError::Status { key, err }),
             _ => Ok(Requeue::No),

@@ -91,6 +91,11 @@ impl Used {
         }
     }
 
+    /// The same usage, for another state of the quota.
+    pub fn beside(self, quota: Object) -> Self {
+        Self { quota, ..self }
+    }
+
     /// The status to be written, if it is another one.
     pub fn changed_status(&self) -> Option<Value> {
         let status = self.quota.object("status");
