@@ -278,11 +278,11 @@ impl Chain {
     fn with(plugins: Arc<[Box<dyn Plugin>]>, metrics: AdmissionMetrics) -> Self {
         let stage = |(step, operation)| {
             let concerned = plugins.iter().enumerate().filter(|(_, plugin)| plugin.handles().has(step, operation));
-            let handler = |(place, plugin): (usize, &Box<dyn Plugin>)| Handler {
+            let handlers = concerned.map(|(place, plugin)| Handler {
                 plugin: place,
                 took: metrics.controller(plugin.name(), step, operation),
-            };
-            Stage { handlers: concerned.map(handler).collect(), took: metrics.step(step, operation) }
+            });
+            Stage { handlers: handlers.collect(), took: metrics.step(step, operation) }
         };
         let stages = Step::ALL.iter().flat_map(|step| Operation::ALL.iter().map(|operation| (*step, *operation)));
         Self { stages: stages.map(stage).collect(), plugins, metrics }

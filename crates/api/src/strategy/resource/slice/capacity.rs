@@ -53,7 +53,7 @@ fn values(errors: &mut Errors, options: &[Value], default: Quantity, capacity: Q
             }
         }
     }
-    if !amounts.iter().any(|amount| *amount == default) {
+    if !amounts.contains(&default) {
         let detail = "default value is not valid according to the requestPolicy";
         errors.push(Error::invalid(path, default.to_string(), detail));
     }
