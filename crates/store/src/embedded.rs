@@ -227,10 +227,6 @@ impl Store for Embedded {
 
 #[cfg(test)]
 mod tests {
-    use std::pin::pin;
-    use std::sync::atomic::{AtomicUsize, Ordering};
-    use std::task::{Context, Waker};
-
     use super::*;
     use crate::disk::Commit;
     use crate::kv::{Expect, Finished};
@@ -277,41 +273,6 @@ mod tests {
         assert!(!health.is_ok());
         assert!(store.get("/a").await.expect("reads go on").is_some());
         assert!(store.get("/b").await.expect("reads go on").is_none(), "nobody sees an un-durable write");
-        assert!(scope.shutdown(Duration::from_secs(30)).await);
-    }
-
-    /// Counts batches.
-    struct Counting(Arc<AtomicUsize>);
-
-    impl Disk for Counting {
-        fn read(&self, _revision: Revision) -> Result<Option<Bytes>, Error> {
-            Ok(Some(Bytes::new()))
-        }
-
-        fn commit(&mut self, _commit: &Commit<'_>) -> Result<(), Error> {
-            self.0.fetch_add(1, Ordering::Relaxed);
-            Ok(())
-        }
-    }
-
-    #[tokio::test]
-    async fn writers_that_are_ready_share_a_batch() {
-        let (scope, batches) = (Scope::root(), Arc::<AtomicUsize>::default());
-        let store = Embedded::start(Counting(batches.clone()), State::new(0), Options::new(Arc::new(Plain)), &scope);
-        let mut writers = tokio::task::JoinSet::new();
-        for n in 0..20 {
-            let store = store.clone();
-            writers.spawn(async move { store.write(put(&format!("/{n}"))).await.is_ok() });
-        }
-        assert_eq!(writers.join_all().await, [true; 20]);
-        assert_eq!(batches.load(Ordering::Relaxed), 1);
-
-        // One that goes away while others gather leaves nobody waiting.
-        {
-            let mut left = pin!(store.write(put("/left")));
-            assert!(left.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
-        }
-        assert!(store.write(put("/stays")).await.is_ok());
         assert!(scope.shutdown(Duration::from_secs(30)).await);
     }
 

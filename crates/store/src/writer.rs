@@ -61,6 +61,7 @@ impl<D: Disk> Writer<D> {
                     Err(TryRecvError::Empty) => break,
                 }
             }
+            self.gathering.had(asks.len());
             let results = self.commit(asks);
             for (position, answer) in answers.into_iter().enumerate() {
                 let result = match &results {
