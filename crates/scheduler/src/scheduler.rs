@@ -161,9 +161,8 @@ impl Cycles {
 
     fn turn_away(&self, pod: QueuedPod, diagnosis: &Diagnosis) {
         if diagnosis.nodes == 0 {
-            let message = "no nodes available to schedule pods";
-            self.shared.give_back(pod.clone(), Setback::RejectedBy(Vec::new()));
-            return self.binder.report(&pod, "SchedulerError", message.to_owned(), None);
+            let message = "no nodes available to schedule pods".to_owned();
+            return self.binder.set_back(pod, Setback::RejectedBy(Vec::new()), "SchedulerError", message, None);
         }
         let mut message = diagnosis.message();
         let mut nomination = None;
@@ -178,8 +177,7 @@ impl Cycles {
                 }
             }
         }
-        self.shared.give_back(pod.clone(), Setback::RejectedBy(diagnosis.rejected_by()));
-        self.binder.report(&pod, "Unschedulable", message, nomination);
+        self.binder.set_back(pod, Setback::RejectedBy(diagnosis.rejected_by()), "Unschedulable", message, nomination);
     }
 }
 

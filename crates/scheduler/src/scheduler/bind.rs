@@ -68,14 +68,40 @@ impl Binder {
             self.shared.tell(&mut core, ClusterEvent::BoundPodGone(pod.info.clone()));
         }
         drop(core);
-        self.shared.give_back(pod.clone(), Setback::Error);
-        if !err.is_not_found() {
-            self.report(&pod, "SchedulerError", format!("binding rejected: {err}"), None);
+        if err.is_not_found() {
+            return self.shared.give_back(pod, Setback::Error);
         }
+        self.set_back(pod, Setback::Error, "SchedulerError", format!("binding rejected: {err}"), None);
     }
 
-    /// Says on the pod why it waits.
-    pub(super) fn report(&self, pod: &QueuedPod, reason: &'static str, message: String, nomination: Option<String>) {
+    /// Says on the pod why it waits, and then lets it wait. Until that is written the pod counts as in flight: its next
+    /// attempt must not overtake what is said of this one.
+    pub(super) fn set_back(
+        &self,
+        pod: QueuedPod,
+        setback: Setback,
+        reason: &'static str,
+        message: String,
+        nomination: Option<String>,
+    ) {
+        let Some(status) = self.report(&pod, reason, message, nomination) else {
+            return self.shared.give_back(pod, setback);
+        };
+        let this = self.clone();
+        self.scope.spawn("report-unschedulable", async move {
+            this.patch_status(&pod.info, status).await;
+            this.shared.give_back(pod, setback);
+        });
+    }
+
+    /// Records why the pod waits, and answers what its status must say of it, if that is something new.
+    fn report(
+        &self,
+        pod: &QueuedPod,
+        reason: &'static str,
+        message: String,
+        nomination: Option<String>,
+    ) -> Option<serde_json::Value> {
         self.recorder.event(&*pod.info.pod, EventType::Warning, "FailedScheduling", message.clone());
         let old = condition(&pod.info.pod, "PodScheduled");
         let same = old.is_some_and(|old| {
@@ -83,7 +109,7 @@ impl Binder {
         });
         let nominated = pod.info.nominated_node();
         if same && (nomination.is_none() || nominated == nomination.as_deref()) {
-            return;
+            return None;
         }
         let unchanged_since = old.filter(|old| old.status == "False").and_then(|old| old.last_transition_time.clone());
         let mut status = json!({"conditions": [{
@@ -97,11 +123,7 @@ impl Binder {
         if let Some(node) = nomination {
             status["nominatedNodeName"] = node.into();
         }
-        let this = self.clone();
-        let info = pod.info.clone();
-        self.scope.spawn("report-unschedulable", async move {
-            this.patch_status(&info, status).await;
-        });
+        Some(status)
     }
 
     /// Removes the pods that must make room for `pod`.
