@@ -126,6 +126,14 @@ impl Requirement {
         self.values.iter().map(|value| &**value)
     }
 
+    /// The one value that the key must have, where the rule allows one only.
+    pub fn only_value(&self) -> Option<&str> {
+        match (self.operator, self.values.as_slice()) {
+            (Operator::Equals | Operator::DoubleEquals | Operator::In, [only]) => Some(only),
+            _ => None,
+        }
+    }
+
     /// Whether the rule holds for the key's value, `None` where the key is missing.
     pub fn matches(&self, value: Option<&str>) -> bool {
         let is_listed = |value: &str| self.values.iter().any(|listed| **listed == *value);
@@ -259,11 +267,7 @@ impl Selector {
 
     /// The one value that the selector allows for `key`, where it allows one only.
     pub fn requires_exact_match(&self, key: &str) -> Option<&str> {
-        let requirement = self.requirements().iter().find(|requirement| &*requirement.key == key)?;
-        match (requirement.operator, requirement.values.as_slice()) {
-            (Operator::Equals | Operator::DoubleEquals | Operator::In, [only]) => Some(only),
-            _ => None,
-        }
+        self.requirements().iter().find(|requirement| &*requirement.key == key)?.only_value()
     }
 }
 

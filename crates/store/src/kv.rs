@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 use async_trait::async_trait;
 use bytes::Bytes;
 
-use crate::pairs::Pairs;
+use crate::pairs::{Pairs, Signature};
 
 /// The store's clock: each committed write has the next one. 0 is before everything; an empty store stands at
 /// [`FIRST_REVISION`], so that no list ever answers with `0` (which clients read as "any").
@@ -86,6 +86,8 @@ pub struct RangeRequest {
     pub limit: usize,
     /// The revision to read at; `None` for now.
     pub revision: Option<Revision>,
+    /// Attributes that every wanted entry has. The store may leave out entries without them, and need not.
+    pub attributes: Signature,
 }
 
 /// Which entries of a range are wanted, by key and value. Called for every one of them while the store can take no

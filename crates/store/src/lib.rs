@@ -31,4 +31,4 @@ pub use kv::{
     Entry, Error, Event, Expect, FIRST_REVISION, Finish, Finished, Next, Range, RangeRequest, Revision, Stats, Store,
     Wanted, Watch, Write, Written,
 };
-pub use pairs::Pairs;
+pub use pairs::{Pairs, Signature};

@@ -15,6 +15,7 @@ use tokio::time::Instant;
 
 use crate::kv::{Entry, Error, Event, FIRST_REVISION, Finished, Range, RangeRequest, Revision, Stats, Wanted};
 use crate::lanes::Lanes;
+use crate::pairs::Signature;
 
 /// One committed change.
 #[derive(Clone, Debug)]
@@ -50,10 +51,17 @@ impl Change {
 struct Version {
     created: Revision,
     modified: Revision,
+    /// That of the value's attributes, here so that a list by label does not touch what it does not select.
+    signature: Signature,
     finished: Option<Arc<Finished>>,
 }
 
 impl Version {
+    fn new(entry: &Entry, finished: Option<Arc<Finished>>) -> Self {
+        let signature = finished.as_ref().map(|finished| finished.attributes.signature()).unwrap_or_default();
+        Self { created: entry.created, modified: entry.modified, signature, finished }
+    }
+
     fn entry(&self, key: &Arc<str>) -> Option<Entry> {
         let finished = self.finished.clone()?;
         Some(Entry { key: key.clone(), finished, created: self.created, modified: self.modified })
@@ -176,7 +184,7 @@ impl State {
             let Some(finished) = &version.finished else { continue };
             if request.limit > 0 && range.entries.len() == request.limit {
                 range.remaining += 1;
-            } else if wanted(key, finished) {
+            } else if version.signature.may_hold(request.attributes) && wanted(key, finished) {
                 range.entries.extend(version.entry(key));
             }
         }
@@ -214,8 +222,7 @@ impl State {
     /// Puts in a value that is older than the history (while loading).
     pub(crate) fn insert_live(&mut self, entry: Entry) {
         self.count(&entry.key, None, Some(&entry.finished));
-        let current =
-            Version { created: entry.created, modified: entry.modified, finished: Some(entry.finished.clone()) };
+        let current = Version::new(&entry, Some(entry.finished.clone()));
         self.index.insert(entry.key, Slot { current, older: VecDeque::new() });
     }
 
@@ -226,7 +233,7 @@ impl State {
         let finished = (!change.deleted).then(|| entry.finished.clone());
         let old = self.index.get(&*entry.key).and_then(|slot| slot.current.finished.clone());
         self.count(&entry.key, old.as_deref(), finished.as_deref());
-        let version = Version { created: entry.created, modified: entry.modified, finished };
+        let version = Version::new(entry, finished);
         match self.index.get_mut(&*entry.key) {
             Some(slot) => {
                 let old = std::mem::replace(&mut slot.current, version);
@@ -297,6 +304,7 @@ fn weight(entry: &Entry) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::pairs::Pairs;
     use bytes::Bytes;
 
     fn put(state: &mut State, key: &str, value: &'static str) {
@@ -364,6 +372,23 @@ mod tests {
     }
 
     #[test]
+    fn a_range_by_attributes_leaves_out_only_who_lacks_them() {
+        let mut state = State::new(0);
+        let (web, db) = (Pairs::from([("l:app", "web")]), Pairs::from([("l:app", "db")]));
+        for (key, attributes) in [("/a/1", web.clone()), ("/a/2", db.clone()), ("/a/3", Pairs::unknown()), ("/a/4", db)]
+        {
+            let modified = state.revision() + 1;
+            let finished = Finished { value: Bytes::from_static(b"x"), attributes };
+            let entry = Entry { key: key.into(), finished: finished.into(), created: modified, modified };
+            state.apply(Change { entry, previous: None, deleted: false, at: Instant::now() });
+        }
+        let request = RangeRequest { prefix: "/a/".into(), attributes: web.signature(), ..Default::default() };
+        let range = state.select(&request, &|_, _| true).expect("readable");
+        let keys: Vec<&str> = range.entries.iter().map(|entry| &*entry.key).collect();
+        assert_eq!(keys, ["/a/1", "/a/3"]);
+    }
+
+    #[test]
     fn the_limit_counts_what_is_wanted() {
         let mut state = State::new(0);
         for key in ["/a/1", "/a/2", "/a/3", "/a/4", "/b/1"] {
@@ -372,7 +397,7 @@ mod tests {
         let even = |key: &str, _: &Finished| key.ends_with(['2', '4']);
         let select = |limit, start_after: &str| {
             let start_after = Some(start_after.to_owned());
-            let request = RangeRequest { prefix: "/a/".into(), start_after, limit, revision: None };
+            let request = RangeRequest { prefix: "/a/".into(), start_after, limit, ..Default::default() };
             let range = state.select(&request, &even).expect("readable");
             let keys: Vec<&str> = range.entries.iter().map(|entry| &*entry.key).collect();
             format!("{} +{}", keys.join(" "), range.remaining)

@@ -41,14 +41,20 @@ impl Canonical {
     }
 }
 
+/// What the name of a label begins with among a value's attributes.
+pub const LABEL: &str = "l:";
+
+/// What the name of a selectable field begins with.
+pub const FIELD: &str = "f:";
+
 impl Finish for Canonical {
     fn finish(&self, key: &str, written: &Bytes, revision: Revision) -> Finished {
         let Some(metadata) = metadata_of(written) else {
-            return Finished { value: written.clone(), attributes: Pairs::default() };
+            return Finished { value: written.clone(), attributes: Pairs::unknown() };
         };
         let labels = scan::members(scan::at(metadata.value, &["labels"]).unwrap_or_default()).filter_map(|member| {
             let name = str::from_utf8(member.key).ok()?;
-            Some((Cow::Owned(format!("l:{name}")), scan::text(member.value)?))
+            Some((Cow::Owned(format!("{LABEL}{name}")), scan::text(member.value)?))
         });
         let fields = self.wanted(key).map(|wanted| wanted.read(written)).unwrap_or_default();
         Finished { value: stamp(written, metadata.offset, revision), attributes: labels.chain(fields).collect() }

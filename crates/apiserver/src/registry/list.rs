@@ -112,7 +112,8 @@ pub async fn page(registry: &Registry, selection: &Selection, options: &ListOpti
         revision = u64::try_from(token.rv).ok().filter(|revision| *revision > 0);
     }
     let prefix = selection.prefix.clone();
-    let request = RangeRequest { prefix, start_after: start_after.clone(), limit: options.limit, revision };
+    let attributes = selection.signature();
+    let request = RangeRequest { prefix, start_after: start_after.clone(), limit: options.limit, revision, attributes };
     // What cannot be read may be anything: see below.
     let wanted = |key: &str, value: &Finished| value.value.is_empty() || selection.matches(key, value);
     let range = match registry.store().select(&request, &wanted).await {

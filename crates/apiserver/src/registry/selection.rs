@@ -9,8 +9,9 @@ use apimachinery::fields::Selector as FieldSelector;
 use apimachinery::labels::Selector as LabelSelector;
 use bytes::Bytes;
 use serde_json::Value;
-use store::{Entry, Finished};
+use store::{Entry, Finished, Signature};
 
+use super::finish::{FIELD, LABEL};
 use super::options::ListOptions;
 use super::{answer, scan};
 use crate::custom::convert::is_in_form;
@@ -65,6 +66,24 @@ impl Selection {
         self.labels.is_none() && self.fields.is_none() && self.key.is_none()
     }
 
+    /// What the attributes of every selected object hold.
+    pub fn signature(&self) -> Signature {
+        let mut signature = Signature::default();
+        for requirement in self.labels.iter().flat_map(LabelSelector::requirements) {
+            if let Some(value) = requirement.only_value() {
+                signature.add(&format!("{LABEL}{}", requirement.key()), value);
+            }
+        }
+        for requirement in self.fields.iter().flat_map(FieldSelector::requirements) {
+            let is_of_the_key = matches!(requirement.field.as_str(), "metadata.name" | "metadata.namespace");
+            // A field that an object does not have is selected as the empty text.
+            if self.custom.is_none() && !is_of_the_key && !requirement.negated && !requirement.value.is_empty() {
+                signature.add(&format!("{FIELD}{}", requirement.field), &requirement.value);
+            }
+        }
+        signature
+    }
+
     /// Whether an entry is selected.
     pub fn takes(&self, entry: &Entry) -> bool {
         self.matches(&entry.key, &entry.finished)
@@ -75,7 +94,7 @@ impl Selection {
         if self.key.as_deref().is_some_and(|wanted| wanted != key) {
             return false;
         }
-        let label = |name: &str| value.attributes.get("l:", name);
+        let label = |name: &str| value.attributes.get(LABEL, name);
         self.labels.as_ref().is_none_or(|selector| selector.matches(label))
             && self.fields.as_ref().is_none_or(|selector| selector.matches(|field| self.field(key, value, field)))
     }
@@ -87,7 +106,7 @@ impl Selection {
             ("metadata.name", _) => Cow::Borrowed(name),
             ("metadata.namespace", _) => Cow::Borrowed(steps.next().unwrap_or_default()),
             (_, Some(custom)) => custom_field(&**custom, &value.value, field),
-            (_, None) => Cow::Borrowed(value.attributes.get("f:", field).unwrap_or_default()),
+            (_, None) => Cow::Borrowed(value.attributes.get(FIELD, field).unwrap_or_default()),
         }
     }
 }

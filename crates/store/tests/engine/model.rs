@@ -117,6 +117,7 @@ async fn check_range(store: &dyn Store, model: &Model, rng: &mut StdRng) {
         start_after: rng.random_bool(0.5).then(|| format!("/a/{}", rng.random_range(0..20))),
         limit: if rng.random_bool(0.5) { 0 } else { rng.random_range(1..5) },
         revision: rng.random_bool(0.6).then(|| model.now.saturating_sub(rng.random_range(0..60)).max(1)),
+        ..RangeRequest::default()
     };
     match store.range(&request).await {
         Ok(range) => {

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use super::FIELD;
 use crate::registry::scan;
 
 /// The fields of a kind.
@@ -33,7 +34,7 @@ impl Wanted {
     /// Adds a selectable field; a few do not lie where their name says (upstream: `ToSelectableFields` of each
     /// registry).
     pub(super) fn add(&mut self, kind: &str, field: &str) {
-        let attribute = format!("f:{field}");
+        let attribute = format!("{FIELD}{field}");
         if self.fields.iter().any(|known| known.attribute == attribute) {
             return;
         }
