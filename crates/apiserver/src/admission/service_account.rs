@@ -5,9 +5,11 @@ use apimachinery::json::Read;
 use apimachinery::{Object, StatusError};
 use async_trait::async_trait;
 use serde_json::{Map, Value, json};
+use store::Entry;
 
 use super::{Handles, Operation, Plugin, Request};
 use crate::registry::create::generate_name;
+use crate::registry::{decode_entry, scan};
 
 mod references;
 
@@ -48,7 +50,10 @@ impl Plugin for ServiceAccount {
             return references::of_mirror(pod).map_err(|cause| request.forbidden(cause));
         }
         let account = account_of(request, pod.object("spec").text("serviceAccountName")).await?;
-        references::mountable(&account, pod).map_err(|cause| request.forbidden(cause))
+        if !references::are_limited(&account.finished.value) {
+            return Ok(());
+        }
+        references::mountable(&decode_entry(&account)?, pod).map_err(|cause| request.forbidden(cause))
     }
 }
 
@@ -56,10 +61,11 @@ fn is_mirror(pod: &Object) -> bool {
     pod.annotations().any(|(key, _)| key == "kubernetes.io/config.mirror")
 }
 
-async fn account_of(request: &Request<'_>, name: &str) -> Result<Object, StatusError> {
+/// The stored account. It is asked for twice a pod, about two or three fields: it is not decoded for that.
+async fn account_of(request: &Request<'_>, name: &str) -> Result<Entry, StatusError> {
     let registry = request.cx.registry();
     let row = registry.row("", "v1", "serviceaccounts")?;
-    let account = registry.find(&row, request.namespace, name).await?;
+    let account = registry.find_entry(&row, request.namespace, name).await?;
     account.ok_or_else(|| {
         let namespace = request.namespace;
         let cause = format!("error looking up service account {namespace}/{name}: serviceaccount {name:?} not found");
@@ -77,23 +83,25 @@ async fn admit_pod(request: &Request<'_>, mut pod: Object) -> Result<Object, Sta
     }
     let name = spec["serviceAccountName"].as_str().unwrap_or_default().to_owned();
     spec.insert("serviceAccount".into(), name.clone().into());
-    let account = account_of(request, &name).await?;
-    if mounts_token(&account, spec) {
+    let account = account_of(request, &name).await?.finished;
+    if mounts_token(&account.value, spec) {
         mount_token(spec);
     }
     let pull_secrets = spec.get("imagePullSecrets").and_then(Value::as_array).is_some_and(|list| !list.is_empty());
-    if let (false, Some(secrets)) = (pull_secrets, account.0.get("imagePullSecrets")) {
-        spec.insert("imagePullSecrets".into(), secrets.clone());
+    if !pull_secrets && let Some(secrets) = scan::at(&account.value, &["imagePullSecrets"]) {
+        let secrets: Value = serde_json::from_slice(secrets).map_err(|error| {
+            StatusError::internal(format!("the stored service account {name} cannot be read: {error}"))
+        })?;
+        spec.insert("imagePullSecrets".into(), secrets);
     }
     Ok(pod)
 }
 
 /// The pod's word counts before the account's; by default the token is mounted.
-fn mounts_token(account: &Object, spec: &Map<String, Value>) -> bool {
-    let word = |value: Option<&Value>| value.and_then(Value::as_bool);
-    word(spec.get("automountServiceAccountToken"))
-        .or_else(|| word(account.0.get("automountServiceAccountToken")))
-        .unwrap_or(true)
+fn mounts_token(account: &[u8], spec: &Map<String, Value>) -> bool {
+    const FIELD: &str = "automountServiceAccountToken";
+    let of_pod = spec.get(FIELD).and_then(Value::as_bool);
+    of_pod.unwrap_or_else(|| scan::at(account, &[FIELD]) != Some(b"false"))
 }
 
 fn mount_token(spec: &mut Map<String, Value>) {

@@ -7,6 +7,8 @@ use apimachinery::Object;
 use apimachinery::json::Read;
 use serde_json::Value;
 
+use crate::registry::scan;
+
 const ENFORCED: &str = "kubernetes.io/enforce-mountable-secrets";
 
 /// A mirror pod has no account.
@@ -48,13 +50,14 @@ fn secrets_of(container: &Value) -> impl Iterator<Item = (&str, &str)> {
     variables.chain(whole)
 }
 
-/// The pod's secrets are among its account's, if the account asks for it.
+/// Whether a stored account asks that its pods refer to its secrets only.
+pub(super) fn are_limited(account: &[u8]) -> bool {
+    let word = scan::at(account, &["metadata", "annotations", ENFORCED]).and_then(scan::text);
+    matches!(word.as_deref(), Some("true" | "1" | "t" | "T" | "TRUE" | "True"))
+}
+
+/// The pod's secrets are among those of an account that asks for it.
 pub(super) fn mountable(account: &Object, pod: &Object) -> Result<(), String> {
-    let is_on =
-        |(key, value): (&str, &str)| key == ENFORCED && matches!(value, "true" | "1" | "t" | "T" | "TRUE" | "True");
-    if !account.annotations().any(is_on) {
-        return Ok(());
-    }
     let names = |list: &str| -> BTreeSet<&str> { account.list(list).iter().map(|one| one.text("name")).collect() };
     let (known, pull) = (names("secrets"), names("imagePullSecrets"));
     let account = account.name();
@@ -94,30 +97,35 @@ mod tests {
     use serde_json::json;
 
     #[test]
+    fn an_account_says_whether_its_pods_are_limited() {
+        for (annotations, expected) in [
+            (json!({ENFORCED: "true"}), true),
+            (json!({ENFORCED: "T", "other": "x"}), true),
+            (json!({ENFORCED: "false"}), false),
+            (json!({"other": "true"}), false),
+        ] {
+            let account = json!({"metadata": {"annotations": annotations}}).to_string();
+            assert_eq!(are_limited(account.as_bytes()), expected, "{account}");
+        }
+        assert!(!are_limited(br#"{"metadata":{"name":"a"}}"#));
+    }
+
+    #[test]
     fn an_account_that_asks_for_it_bounds_the_secrets() {
-        let account = |on: &str| {
-            let metadata = json!({"name": "a", "annotations": {ENFORCED: on}});
-            Object::from_value(json!({"metadata": metadata, "secrets": [{"name": "known"}]})).expect("an object")
-        };
+        let account = Object::from_value(json!({"metadata": {"name": "a"}, "secrets": [{"name": "known"}]}));
+        let account = account.expect("an object");
         let pod = |spec: Value| Object::from_value(json!({"spec": spec})).expect("an object");
         let other = pod(json!({"volumes": [{"secret": {"secretName": "other"}}]}));
-        assert_eq!(mountable(&account("false"), &other), Ok(()));
         let words = "is not allowed because service account a does not reference that";
-        assert_eq!(
-            mountable(&account("true"), &other),
-            Err(format!("volume with secret.secretName=\"other\" {words} secret"))
-        );
-        assert_eq!(
-            mountable(&account("true"), &pod(json!({"volumes": [{"secret": {"secretName": "known"}}]}))),
-            Ok(())
-        );
+        assert_eq!(mountable(&account, &other), Err(format!("volume with secret.secretName=\"other\" {words} secret")));
+        assert_eq!(mountable(&account, &pod(json!({"volumes": [{"secret": {"secretName": "known"}}]}))), Ok(()));
         let variable = json!({"name": "V", "valueFrom": {"secretKeyRef": {"name": "other", "key": "k"}}});
         assert_eq!(
-            mountable(&account("true"), &pod(json!({"initContainers": [{"name": "c", "env": [variable]}]}))),
+            mountable(&account, &pod(json!({"initContainers": [{"name": "c", "env": [variable]}]}))),
             Err(format!("init container c with envVar V referencing secret.secretName=\"other\" {words} secret"))
         );
         assert_eq!(
-            mountable(&account("true"), &pod(json!({"imagePullSecrets": [{"name": "p"}]}))),
+            mountable(&account, &pod(json!({"imagePullSecrets": [{"name": "p"}]}))),
             Err(format!("imagePullSecrets[0].name=\"p\" {words} imagePullSecret"))
         );
     }
