@@ -123,6 +123,7 @@ fn below(path: &Path, problem: Problem) -> Problem {
     match problem {
         Problem::Unknown(field) => Problem::Unknown(format!("{path}.{field}")),
         Problem::Duplicate(field) => Problem::Duplicate(format!("{path}.{field}")),
+        Problem::Repeated(..) => problem,
     }
 }
 

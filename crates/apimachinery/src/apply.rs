@@ -259,7 +259,7 @@ fn empty_object(schema: &SchemaSet, root: NodeId) -> Map<String, Value> {
 /// Applies a manager's configuration to the live object (nothing when it is created by this); answers the object
 /// to store, before defaults. An apply that changes nothing answers the live object as it is.
 pub fn apply(writer: &Writer<'_>, live: Option<&Object>, config: &Object, force: bool) -> Result<Object, ApplyError> {
-    check_config(writer, config)?;
+    check(writer, config)?;
     match try_apply(writer, live, config, force) {
         Err(ApplyError::Conflicts(conflicts)) if writer.manager == last_applied::KUBECTL => {
             let conflicts = last_applied::not_covered(writer, live, conflicts);
@@ -273,7 +273,8 @@ pub fn apply(writer: &Writer<'_>, live: Option<&Object>, config: &Object, force:
     .map(|object| last_applied::refresh(writer, object, config))
 }
 
-fn check_config(writer: &Writer<'_>, config: &Object) -> Result<(), ApplyError> {
+/// Checks a configuration as it was sent: [`apply`] does so too, yet by then it may have been brought into form.
+pub fn check(writer: &Writer<'_>, config: &Object) -> Result<(), ApplyError> {
     if config.api_version() != writer.api_version {
         return Err(ApplyError::Version(config.api_version().to_owned(), writer.api_version.to_owned()));
     }

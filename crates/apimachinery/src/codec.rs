@@ -70,9 +70,13 @@ mod tests {
     #[test]
     fn both_formats_make_objects() {
         let json = decode_object(br#"{"kind": "A", "x": 1, "x": 2}"#, Format::Json).expect("an object");
-        assert_eq!(json, decode_object(br#"{"kind": "A", "x": 1, "x": 2}"#, Format::Yaml).expect("an object"));
-        assert_eq!(json, decode_object(b"kind: A\nx: 1\nx: 2\n", Format::Yaml).expect("an object"));
-        assert_eq!(json, decode_object(b"{kind: A, x: 1, x: 2}", Format::Yaml).expect("an object"));
+        assert_eq!(json.1, [Problem::Duplicate("x".into())]);
+        for (yaml, line) in
+            [(r#"{"kind": "A", "x": 1, "x": 2}"#, 1), ("kind: A\nx: 1\nx: 2\n", 3), ("{kind: A, x: 1, x: 2}", 1)]
+        {
+            let (object, problems) = decode_object(yaml.as_bytes(), Format::Yaml).expect("an object");
+            assert_eq!((object, problems), (json.0.clone(), vec![Problem::Repeated(line, "x".into())]), "{yaml}");
+        }
         assert_eq!(encode(&json.0), br#"{"kind":"A","x":2}"#);
         assert!(matches!(decode_object(b"[]", Format::Json), Err(CodecError::NotAnObject)));
     }

@@ -1,5 +1,6 @@
 //! JSON to [`Value`] with the paths of keys that are there twice (upstream: `sigs.k8s.io/json`, strict mode).
 
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 
 use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
@@ -27,6 +28,9 @@ pub enum JsonError {
 /// The most levels of lists and maps in a document, so that whatever walks it later is safe too.
 pub const MAX_DEPTH: usize = 128;
 
+/// The most problems that are told of one document, as upstream: each carries its whole path.
+pub const MAX_PROBLEMS: usize = 100;
+
 /// Decodes one JSON document. Nesting is limited to [`MAX_DEPTH`], the number of bytes by the caller.
 pub fn decode(bytes: &[u8]) -> Result<Parsed, JsonError> {
     let mut reader = serde_json::Deserializer::from_slice(bytes);
@@ -42,12 +46,38 @@ pub(super) fn parse<'de, D: Deserializer<'de>>(reader: D) -> Result<Parsed, D::E
     Ok(Parsed { value, duplicates: keys.duplicates })
 }
 
+/// Brings what is wrong with a document into the order in which upstream's decoder meets it: fields that are unknown
+/// and fields that are there twice in one row. Below what is unknown it does not look.
+pub fn in_reading_order(bytes: &[u8], problems: Vec<Problem>) -> Vec<Problem> {
+    let unknown: HashSet<String> = problems.iter().filter_map(Problem::unknown).map(str::to_owned).collect();
+    let hidden = |path: &str| {
+        let mut ends = path.match_indices(['.', '[']).map(|(end, _)| end).chain([path.len()]);
+        ends.any(|end| unknown.contains(&path[..end]))
+    };
+    let places = problems.iter().map(|problem| (problem.path().to_owned(), Vec::new())).collect();
+    let mut keys = Keys { places, ..Keys::default() };
+    // It was read before.
+    let _ = Node(&mut keys).deserialize(&mut serde_json::Deserializer::from_slice(bytes));
+    let place = |problem: &Problem| {
+        let occurrence = usize::from(matches!(problem, Problem::Duplicate(_)));
+        keys.places.get(problem.path()).and_then(|places| places.get(occurrence)).copied().unwrap_or(usize::MAX)
+    };
+    let mut problems: Vec<Problem> =
+        problems.into_iter().filter(|problem| !matches!(problem, Problem::Duplicate(path) if hidden(path))).collect();
+    problems.sort_by_key(place);
+    problems.dedup();
+    problems
+}
+
 /// The place in the document, as one text that grows and shrinks, and what was found.
 #[derive(Default)]
 struct Keys {
     path: String,
     depth: usize,
     duplicates: Vec<Problem>,
+    /// How many keys were met, and which of them have the paths that are asked for.
+    met: usize,
+    places: HashMap<String, Vec<usize>>,
 }
 
 impl Keys {
@@ -55,6 +85,18 @@ impl Keys {
     fn enter<E: serde::de::Error>(&mut self) -> Result<(), E> {
         self.depth += 1;
         if self.depth > MAX_DEPTH { Err(E::custom("the document nests too deeply")) } else { Ok(()) }
+    }
+
+    fn met(&mut self, again: bool) {
+        self.met += 1;
+        if !self.places.is_empty()
+            && let Some(places) = self.places.get_mut(&self.path)
+        {
+            places.push(self.met);
+        }
+        if again && self.duplicates.len() < MAX_PROBLEMS {
+            self.duplicates.push(Problem::Duplicate(self.path.clone()));
+        }
     }
 }
 
@@ -141,9 +183,7 @@ impl<'de> Visitor<'de> for Node<'_> {
                 keys.path.push('.');
             }
             keys.path.push_str(&key);
-            if map.contains_key(&key) {
-                keys.duplicates.push(Problem::Duplicate(keys.path.clone()));
-            }
+            keys.met(map.contains_key(&key));
             let value = entries.next_value_seed(Node(keys))?;
             keys.path.truncate(length);
             map.insert(key, value);
@@ -165,6 +205,29 @@ mod tests {
         assert_eq!(parsed.value, json!({"spec": {"a": 2, "list": [{}, {"x": null}]}, "spec2": []}));
         let texts: Vec<String> = parsed.duplicates.iter().map(Problem::to_string).collect();
         assert_eq!(texts, [r#"duplicate field "spec.a""#, r#"duplicate field "spec.list[1].x""#]);
+    }
+
+    /// Upstream: sigs.k8s.io/json/internal/golang/encoding/json/kubernetes_patch.go `saveStrictError`.
+    #[test]
+    fn problems_are_told_in_reading_order() {
+        let text =
+            br#"{"x": 1, "spec": {"u": {"a": 1, "a": 2}, "b": 1, "b": 2, "b": 3}, "z": [{"c": 1, "c": 2}], "x": 2}"#;
+        let mut problems = decode(text).expect("JSON").duplicates;
+        problems.extend(["spec.u", "x"].map(|path| Problem::Unknown(path.into())));
+        let texts: Vec<String> = in_reading_order(text, problems).iter().map(Problem::to_string).collect();
+        let expected = [
+            r#"unknown field "x""#,
+            r#"unknown field "spec.u""#,
+            r#"duplicate field "spec.b""#,
+            r#"duplicate field "z[0].c""#,
+        ];
+        assert_eq!(texts, expected);
+    }
+
+    #[test]
+    fn what_is_told_has_an_end() {
+        let text = format!("{{{}: 1}}", vec![r#""a""#; 300].join(": 1, "));
+        assert_eq!(decode(text.as_bytes()).expect("JSON").duplicates.len(), MAX_PROBLEMS);
     }
 
     #[test]

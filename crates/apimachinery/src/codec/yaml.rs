@@ -1,12 +1,15 @@
 //! YAML to [`Value`] and back, as `sigs.k8s.io/yaml` reads and writes it: YAML 1.1 scalars (`yes` and `on` are
 //! booleans, `0644` is octal), duplicate keys told, alias bombs refused.
 
+mod repeated;
+
 use serde::Deserialize;
 use serde_json::Value;
 use serde_saphyr::options::DuplicateKeyPolicy;
 use serde_saphyr::{Options, budget, options, ser_options};
 
 use super::json::{Parsed, parse};
+use repeated::Lines;
 
 /// The most bytes of a YAML document. JSON may be longer: YAML costs more to read.
 pub const MAX_BYTES: usize = 3 * 1024 * 1024;
@@ -34,7 +37,15 @@ impl<'de> Deserialize<'de> for Parsed {
 /// Decodes one YAML document.
 pub fn decode(bytes: &[u8]) -> Result<Parsed, YamlError> {
     check_size(bytes)?;
-    serde_saphyr::from_slice_with_options(bytes, limits()).map_err(|err| YamlError::Syntax(err.to_string()))
+    let mut parsed: Parsed =
+        serde_saphyr::from_slice_with_options(bytes, limits()).map_err(|err| YamlError::Syntax(err.to_string()))?;
+    if !parsed.duplicates.is_empty()
+        && let Ok(lines) = serde_saphyr::from_slice_with_options::<Lines>(bytes, limits())
+        && !lines.0.is_empty()
+    {
+        parsed.duplicates = lines.0;
+    }
+    Ok(parsed)
 }
 
 /// Decodes all documents of a stream; empty ones are passed over.
@@ -126,9 +137,10 @@ mod tests {
 
     #[test]
     fn duplicates_are_told() {
-        let document = decode(b"spec:\n  a: 1\n  a: 2\n  b: [{c: 1, c: 2}]\n").expect("YAML");
-        let found = [Problem::Duplicate("spec.a".into()), Problem::Duplicate("spec.b[0].c".into())];
-        assert_eq!((document.value["spec"]["a"].clone(), document.duplicates), (json!(2), found.to_vec()));
+        let text = b"spec:\n  a: 1\n  a:\n    d: 1\n    d: 2\n  b: [{c: 1, c: 2}]\n";
+        let document = decode(text).expect("YAML");
+        let found = [(5, "d"), (4, "a"), (6, "c")].map(|(line, key)| Problem::Repeated(line, key.into()));
+        assert_eq!((document.value["spec"]["a"].clone(), document.duplicates), (json!({"d": 2}), found.to_vec()));
     }
 
     #[test]

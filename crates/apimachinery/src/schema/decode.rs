@@ -9,6 +9,7 @@ use std::fmt;
 use serde_json::{Map, Value};
 
 use super::{Field, Fields, Format, NodeId, SchemaSet, Shape};
+use crate::codec::json::MAX_PROBLEMS;
 use crate::object::Object;
 use crate::quantity::Quantity;
 
@@ -19,6 +20,23 @@ pub enum Problem {
     Unknown(String),
     /// The field was there twice; the last one counts.
     Duplicate(String),
+    /// The key was there twice in a YAML document: with the line of its second value.
+    Repeated(u64, String),
+}
+
+impl Problem {
+    /// The path of a field that the type does not have.
+    pub fn unknown(&self) -> Option<&str> {
+        if let Self::Unknown(path) = self { Some(path) } else { None }
+    }
+
+    /// Where it is; nothing where only a line is known.
+    pub fn path(&self) -> &str {
+        match self {
+            Self::Unknown(path) | Self::Duplicate(path) => path,
+            Self::Repeated(..) => "",
+        }
+    }
 }
 
 impl fmt::Display for Problem {
@@ -26,17 +44,24 @@ impl fmt::Display for Problem {
         match self {
             Self::Unknown(path) => write!(f, "unknown field {path:?}"),
             Self::Duplicate(path) => write!(f, "duplicate field {path:?}"),
+            Self::Repeated(line, key) => write!(f, "line {line}: key {key:?} already set in map"),
         }
     }
 }
 
-/// All that strict decoding objects to, as one error.
+/// All that strict decoding objects to, as one error. What YAML's reader says comes first, in its own words.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("strict decoding error: {}", join(.0))]
 pub struct StrictError(pub Vec<Problem>);
 
 fn join(problems: &[Problem]) -> String {
-    problems.iter().map(Problem::to_string).collect::<Vec<_>>().join(", ")
+    let (lines, fields): (Vec<&Problem>, Vec<&Problem>) =
+        problems.iter().partition(|problem| matches!(problem, Problem::Repeated(..)));
+    let yaml = (!lines.is_empty()).then(|| {
+        let lines: Vec<String> = lines.iter().map(|line| format!("  {line}")).collect();
+        format!("yaml: unmarshal errors:\n{}", lines.join("\n"))
+    });
+    yaml.into_iter().chain(fields.iter().map(ToString::to_string)).collect::<Vec<_>>().join(", ")
 }
 
 /// What to do with problems: the request's `fieldValidation`.
@@ -234,7 +259,7 @@ impl<'s> Decoder<'s> {
                 return true;
             }
             let Some(field) = self.set.field(fields, name) else {
-                if !fields.open {
+                if !fields.open && self.problems.len() < MAX_PROBLEMS {
                     let path = self.spell(Some(name));
                     self.problems.push(Problem::Unknown(path));
                 }

@@ -1,5 +1,6 @@
 //! Pruning and defaulting of custom resources (upstream: `apiextensions-apiserver/pkg/apiserver/schema`).
 
+use crate::codec::json::MAX_PROBLEMS;
 use serde_json::{Map, Value};
 
 use super::{Fields, NodeId, SchemaSet, Shape};
@@ -41,7 +42,7 @@ fn prune_object(set: &SchemaSet, fields: Fields, map: &mut Map<String, Value>, p
             return true;
         }
         let kept = fields.open || fields.embedded && matches!(name.as_str(), "apiVersion" | "kind" | "metadata");
-        if !kept {
+        if !kept && removed.len() < MAX_PROBLEMS {
             removed.push(below);
         }
         kept

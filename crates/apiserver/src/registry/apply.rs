@@ -21,12 +21,15 @@ pub async fn apply(cx: &Cx, body: &Bytes) -> Result<Response<Body>, StatusError>
     };
     let mut applied =
         Object::from_value(parsed.0).ok_or_else(|| StatusError::bad_request("error decoding YAML: not an object"))?;
-    if applied.metadata().is_some_and(|metadata| metadata.contains_key("managedFields")) {
-        return Err(StatusError::bad_request("metadata.managedFields must be nil"));
-    }
+    fields::check(cx, &applied)?;
     check_name(cx, &mut applied)?;
     create::check_namespace(cx, &mut applied)?;
-    let applied = decode::applied(cx, applied, parsed.1)?;
+    let applied = decode::applied(cx, applied)?;
+    let refused = decode::strictly(cx, parsed.1)?;
+    let merged = |live: Option<&Object>| {
+        let merged = fields::apply(cx, live, &applied, &manager, force)?;
+        refused.clone().map_or(Ok(merged), Err)
+    };
     let exists = cx.registry().find_entry(&cx.row, &cx.info.namespace, &cx.info.name).await?.is_some();
     if !exists && cx.info.subresource.is_empty() {
         if !applied.uid().is_empty() {
@@ -39,15 +42,14 @@ pub async fn apply(cx: &Cx, body: &Bytes) -> Result<Response<Body>, StatusError>
                 ),
             ));
         }
-        let created = fields::apply(cx, None, &applied, &manager, force)?;
-        match create::create_applied(cx, created).await {
+        match create::create_applied(cx, merged(None)?).await {
             Ok(stored) => return answer::object(cx, StatusCode::CREATED, &stored).await,
             // Somebody was faster: what follows changes theirs.
             Err(error) if error.reason == "AlreadyExists" => {}
             Err(error) => return Err(error),
         }
     }
-    let transform = |old: &Object| fields::apply(cx, Some(old), &applied, &manager, force);
+    let transform = |old: &Object| merged(Some(old));
     let change_it = Change { part: part_of(cx), manager: fields::Manager::Applied, retry: true, transform: &transform };
     let stored = change(cx, &change_it).await?;
     answer::object(cx, StatusCode::OK, &stored).await

@@ -1,7 +1,7 @@
 //! Bodies into objects: media type, structure, and what to do about fields that nobody knows
 //! (upstream: endpoints/handlers/create.go, apimachinery/pkg/runtime/serializer).
 
-use apimachinery::schema::{self, DecodeError, FieldValidation, NodeId, Problem, SchemaSet};
+use apimachinery::schema::{self, DecodeError, FieldValidation, NodeId, Problem, SchemaSet, StrictError};
 use apimachinery::{GroupKind, GroupVersionKind, Object, StatusError, field};
 use bytes::Bytes;
 use http::header;
@@ -73,55 +73,119 @@ pub fn body(cx: &Cx, body: &Bytes, expected: &GroupVersionKind) -> Result<Object
     let object = Object::from_value(value).ok_or_else(|| {
         StatusError::bad_request("the object provided is unrecognized: the body is not a JSON object")
     })?;
-    structured(cx, object, problems, expected)
+    let validation = field_validation(cx)?;
+    let (object, found) = structured(cx, object, expected, schema::decode)?;
+    let problems = in_order(cx, body, problems, found);
+    judge(cx, validation, problems).map_err(|error| Unfit::Strict(error).refused(expected))?;
+    Ok(object)
 }
 
-/// Checks an object's type and structure, and judges the problems found so far with those of the structure.
-pub fn structured(
+/// The object that a patch made. What is wrong with it is wrong with the patch.
+pub fn patched(
     cx: &Cx,
     object: Object,
-    problems: Vec<Problem>,
+    mut problems: Vec<Problem>,
     expected: &GroupVersionKind,
+    shown: impl Fn() -> String,
 ) -> Result<Object, StatusError> {
-    structured_by(cx, object, problems, expected, schema::decode)
+    let validation = field_validation(cx)?;
+    let of_patch = |unfit: Unfit| match unfit {
+        Unfit::Type(error) => error,
+        unfit => {
+            let error = field::Error::invalid(&field::Path::new("patch"), shown(), unfit.to_string());
+            StatusError::invalid(&GroupKind::new("", ""), "", &[error])
+        }
+    };
+    let (object, found) = fitted(cx, object, expected, schema::decode).map_err(of_patch)?;
+    problems.extend(found);
+    judge(cx, validation, problems).map_err(|error| of_patch(Unfit::Strict(error)))?;
+    Ok(object)
 }
 
-/// The same for what is applied: a part of an object, which stays one.
-pub fn applied(cx: &Cx, object: Object, problems: Vec<Problem>) -> Result<Object, StatusError> {
-    structured_by(cx, object, problems, &cx.row.gvk, schema::decode_partial)
+/// A part of an object that is applied, which stays one. It was checked against the schema before.
+pub fn applied(cx: &Cx, object: Object) -> Result<Object, StatusError> {
+    structured(cx, object, &cx.row.gvk, schema::decode_partial).map(|(object, _)| object)
 }
 
 /// [`schema::decode`], or what differs from it.
 type Decode = fn(&SchemaSet, NodeId, &mut Object) -> Result<Vec<Problem>, DecodeError>;
 
-fn structured_by(
+/// Why an object is none of its kind.
+#[derive(Debug, thiserror::Error)]
+enum Unfit {
+    /// It says that it is of another one.
+    #[error("{0}")]
+    Type(StatusError),
+    /// Its metadata, or that of what it holds.
+    #[error("{0}")]
+    Metadata(field::Error),
+    /// A value of another type.
+    #[error("{0}")]
+    Value(DecodeError),
+    /// What strict decoding objects to.
+    #[error("{0}")]
+    Strict(StrictError),
+}
+
+impl Unfit {
+    /// Upstream: `transformDecodeError`.
+    fn refused(self, expected: &GroupVersionKind) -> StatusError {
+        match self {
+            Self::Type(error) => error,
+            unfit => {
+                let GroupVersionKind { version, kind, .. } = expected;
+                let words = format!("{kind} in version {version:?} cannot be handled as a {kind}: {unfit}");
+                StatusError::bad_request(words)
+            }
+        }
+    }
+}
+
+/// Checks an object's type and structure; answers what had to be left out.
+fn structured(
     cx: &Cx,
-    mut object: Object,
-    mut problems: Vec<Problem>,
+    object: Object,
     expected: &GroupVersionKind,
     decode: Decode,
-) -> Result<Object, StatusError> {
-    check_type(&object, expected)?;
+) -> Result<(Object, Vec<Problem>), StatusError> {
+    fitted(cx, object, expected, decode).map_err(|unfit| unfit.refused(expected))
+}
+
+fn fitted(
+    cx: &Cx,
+    mut object: Object,
+    expected: &GroupVersionKind,
+    decode: Decode,
+) -> Result<(Object, Vec<Problem>), Unfit> {
+    check_type(&object, expected).map_err(Unfit::Type)?;
     let custom = cx.row.custom.as_ref().filter(|_| *expected == cx.row.gvk);
     if custom.is_some() {
-        is_typed(&object)?;
+        is_typed(&object).map_err(Unfit::Type)?;
     }
     object.set_type(expected);
-    if let Some(custom) = custom {
-        let refused = |error: field::Error| StatusError::bad_request(cannot_be_handled(expected, &error));
-        problems.extend(custom.admit(&mut object).map_err(refused)?);
-    } else if let Some((schemas, root)) = cx.row.schema_of(expected) {
-        let found = decode(schemas, root, &mut object)
-            .map_err(|error| StatusError::bad_request(error.message(&expected.version, &expected.kind)))?;
-        problems.extend(found);
-    }
-    let warnings = field_validation(cx)?
-        .judge(problems)
-        .map_err(|error| StatusError::bad_request(error.message(&expected.version, &expected.kind)))?;
-    for warning in warnings {
+    let found = match (custom, cx.row.schema_of(expected)) {
+        (Some(custom), _) => custom.admit(&mut object).map_err(Unfit::Metadata)?,
+        (None, Some((schemas, root))) => decode(schemas, root, &mut object).map_err(Unfit::Value)?,
+        (None, None) => Vec::new(),
+    };
+    Ok((object, found))
+}
+
+/// Refuses what strict decoding objects to, or warns of it: as the request wants.
+fn judge(cx: &Cx, validation: FieldValidation, problems: Vec<Problem>) -> Result<(), StrictError> {
+    for warning in validation.judge(problems)? {
         cx.warn(warning);
     }
-    Ok(object)
+    Ok(())
+}
+
+/// What was found in a body and in its structure. A JSON document of our own kinds is read but once upstream, which
+/// meets both together; anything else twice.
+fn in_order(cx: &Cx, body: &Bytes, mut problems: Vec<Problem>, found: Vec<Problem>) -> Vec<Problem> {
+    let is_read_once = cx.row.custom.is_none() && media_type(cx) == "application/json";
+    let several = problems.len() + found.len() > 1;
+    problems.extend(found);
+    if is_read_once && several { apimachinery::codec::json::in_reading_order(body, problems) } else { problems }
 }
 
 /// The request's `fieldValidation`.
@@ -130,7 +194,12 @@ pub fn field_validation(cx: &Cx) -> Result<FieldValidation, StatusError> {
     FieldValidation::parse(text).ok_or_else(|| {
         let error =
             field::Error::not_supported(&field::Path::new("fieldValidation"), text, &["", "Ignore", "Strict", "Warn"]);
-        StatusError::invalid(&GroupKind::new("meta.k8s.io", "CreateOptions"), "", &[error])
+        let options = match cx.info.verb.as_str() {
+            "update" => "UpdateOptions",
+            "patch" => "PatchOptions",
+            _ => "CreateOptions",
+        };
+        StatusError::invalid(&GroupKind::new("meta.k8s.io", options), "", &[error])
     })
 }
 
@@ -141,11 +210,6 @@ fn is_typed(object: &Object) -> Result<(), StatusError> {
         return Err(StatusError::bad_request(format!("Object 'Kind' is missing in '{json}'")));
     }
     Ok(())
-}
-
-fn cannot_be_handled(expected: &GroupVersionKind, error: &dyn std::fmt::Display) -> String {
-    let GroupVersionKind { version, kind, .. } = expected;
-    format!("{kind} in version {version:?} cannot be handled as a {kind}: {error}")
 }
 
 fn check_type(object: &Object, expected: &GroupVersionKind) -> Result<(), StatusError> {
@@ -180,6 +244,17 @@ pub fn delete_options(cx: &Cx, body: &Bytes) -> Result<Option<Value>, StatusErro
             "decoded object cannot be converted to DeleteOptions: unexpected kind {other:?}"
         ))),
     }
+}
+
+/// What strict decoding says about a configuration that is applied: to be refused with once it has been applied, and
+/// to be warned of (upstream: patch.go `applyPatchToCurrentObject`).
+pub fn strictly(cx: &Cx, problems: Vec<Problem>) -> Result<Option<StatusError>, StatusError> {
+    let refused = |error: StrictError| {
+        let words = error.to_string();
+        let words = words.trim_start_matches("strict decoding error: ");
+        StatusError::bad_request(format!("error strict decoding patch: error converting YAML to JSON: {words}"))
+    };
+    Ok(judge(cx, field_validation(cx)?, problems).map_err(refused).err())
 }
 
 /// Parses YAML (and JSON, which is YAML too).

@@ -70,6 +70,18 @@ pub fn track_update(cx: &Cx, manager: &Manager, object: &mut Object, old: &Objec
     }
 }
 
+fn applier<'a>(cx: &'a Cx, manager: &'a str, api_version: &'a str) -> Result<Writer<'a>, StatusError> {
+    writer(cx, manager, api_version).ok_or_else(|| {
+        StatusError::unsupported_media_type(&["application/json-patch+json", "application/merge-patch+json"])
+    })
+}
+
+/// Refuses a configuration that does not fit the schema, as it was sent: what is unknown is never passed over.
+pub fn check(cx: &Cx, applied: &Object) -> Result<(), StatusError> {
+    let api_version = cx.row.gvk.api_version();
+    apply::check(&applier(cx, "", &api_version)?, applied).map_err(|error| error.to_status())
+}
+
 /// The live object (nothing where there is none) with the applied fields in it, and their owner recorded.
 pub fn apply(
     cx: &Cx,
@@ -79,9 +91,7 @@ pub fn apply(
     force: bool,
 ) -> Result<Object, StatusError> {
     let api_version = cx.row.gvk.api_version();
-    let writer = writer(cx, manager, &api_version).ok_or_else(|| {
-        StatusError::unsupported_media_type(&["application/json-patch+json", "application/merge-patch+json"])
-    })?;
+    let writer = applier(cx, manager, &api_version)?;
     let Some(live) = live else {
         let created = apply::apply(&writer, None, applied, force).map_err(|error| error.to_status())?;
         return whole(cx, &writer, created);

@@ -13,6 +13,8 @@ use super::update::{Change, change, part_of};
 use super::{Cx, answer, decode, fields};
 use crate::body::Body;
 
+mod go;
+
 /// A patch, parsed.
 #[derive(Clone, Debug)]
 pub struct Patch {
@@ -81,16 +83,28 @@ impl Patch {
 
     /// The patched object of any kind.
     pub fn apply_plain(&self, cx: &Cx, old: &Object, kind: &GroupVersionKind) -> Result<Object, StatusError> {
-        let patched = match &self.content {
+        let patched = Object::from_value(self.applied(cx, old, kind)?)
+            .ok_or_else(|| unprocessable("the patched document is not a JSON object"))?;
+        let shown = || match &self.content {
+            Content::Strategic(patch) => go::print(&patch.0),
+            Content::Json(_) | Content::Merge(_) => {
+                self.applied(cx, old, kind).map(|patched| patched.to_string()).unwrap_or_default()
+            }
+        };
+        decode::patched(cx, patched, self.problems.clone(), kind, shown)
+    }
+
+    fn applied(&self, cx: &Cx, old: &Object, kind: &GroupVersionKind) -> Result<Value, StatusError> {
+        let whole = || Value::Object(old.0.clone());
+        match &self.content {
             Content::Json(patch) => {
-                let mut value = Value::Object(old.0.clone());
-                patch.apply(&mut value).map_err(|error| json_patch_error(&error))?;
-                value
+                let mut value = whole();
+                patch.apply(&mut value).map_err(|error| json_patch_error(&error)).map(|()| value)
             }
             Content::Merge(patch) => {
-                let mut value = Value::Object(old.0.clone());
+                let mut value = whole();
                 merge::apply(&mut value, patch.clone());
-                value
+                Ok(value)
             }
             Content::Strategic(patch) => {
                 let (schemas, root) = cx.row.schema_of(kind).ok_or_else(|| {
@@ -101,12 +115,9 @@ impl Patch {
                     ])
                 })?;
                 let patched = strategic::apply(schemas, root, old.0.clone(), patch.0.clone());
-                Value::Object(patched.map_err(|error| StatusError::bad_request(error.to_string()))?)
+                patched.map(Value::Object).map_err(|error| StatusError::bad_request(error.to_string()))
             }
-        };
-        let patched =
-            Object::from_value(patched).ok_or_else(|| unprocessable("the patched document is not a JSON object"))?;
-        decode::structured(cx, patched, self.problems.clone(), kind)
+        }
     }
 }
 

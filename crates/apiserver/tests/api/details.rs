@@ -78,7 +78,10 @@ async fn duplicates_are_seen_in_json_and_yaml() {
     let cluster = Cluster::new().await;
     let json = r#"{"metadata": {"name": "NAME"}, "data": {"a": "1", "a": "2"}, "extra": 1}"#;
     let yaml = "metadata: {name: NAME}\ndata:\n  a: '1'\n  a: '2'\nextra: 1\n";
-    for (media_type, body, name) in [("application/json", json, "a"), ("application/yaml", yaml, "b")] {
+    for (media_type, body, name, duplicate) in [
+        ("application/json", json, "a", r#"299 - "duplicate field \"data.a\"""#),
+        ("application/yaml", yaml, "b", r#"299 - "line 4: key \"a\" already set in map""#),
+    ] {
         let send = |mode: &str| {
             let path = format!("{CONFIG_MAPS}?fieldValidation={mode}");
             let request = Request::builder().method("POST").uri(path).header("content-type", media_type);
@@ -91,8 +94,7 @@ async fn duplicates_are_seen_in_json_and_yaml() {
         assert_eq!(warned.code, 201, "{}", warned.line());
         let warnings: Vec<&str> =
             warned.headers.get_all("warning").iter().filter_map(|value| value.to_str().ok()).collect();
-        assert!(warnings.iter().any(|text| text.contains("duplicate field")), "{warnings:?}");
-        assert!(warnings.iter().any(|text| text.contains("unknown field")), "{warnings:?}");
+        assert_eq!(warnings, [duplicate, r#"299 - "unknown field \"extra\"""#]);
         assert_eq!(warned.at("/data/a"), "2");
     }
 }
@@ -210,4 +212,62 @@ async fn unknown_metadata_is_unknown() {
         refused.line(),
         "400 BadRequest: ConfigMap in version \"v1\" cannot be handled as a ConfigMap: strict decoding error: unknown field \"metadata.bogus\""
     );
+}
+
+/// Upstream: test/e2e/apimachinery/field_validation.go. What clients have wrong is told in the order of their text, and
+/// of a patch as the patch's fault (upstream: endpoints/handlers/patch.go).
+#[tokio::test]
+async fn strictness_has_upstreams_words() {
+    let cluster = Cluster::new().await;
+    let path = "/apis/apps/v1/namespaces/default/deployments";
+    let template =
+        r#"{"metadata":{"labels":{"app":"nginx"}},"spec":{"containers":[{"name":"nginx","image":"nginx"}]}}"#;
+    let deployment = |spec: &str| {
+        format!(
+            r#"{{"apiVersion":"apps/v1","kind":"Deployment","metadata":{{"name":"d","labels":{{"app":"nginx"}}}},"spec":{{{spec}"selector":{{"matchLabels":{{"app":"nginx"}}}},"template":{template}}}}}"#
+        )
+    };
+    let send = |method: &'static str, path: String, kind: &'static str, body: String| {
+        cluster.ask(Request::builder().method(method).uri(path).header("content-type", kind), body)
+    };
+    let body = deployment(r#""unknownField":"foo","replicas":2,"replicas":3,"#);
+    let refused = send("POST", format!("{path}?fieldValidation=Strict"), "application/json", body).await;
+    assert_eq!(
+        refused.line(),
+        "400 BadRequest: Deployment in version \"v1\" cannot be handled as a Deployment: strict decoding error: unknown field \
+         \"spec.unknownField\", duplicate field \"spec.replicas\""
+    );
+    let made = send("POST", path.to_owned(), "application/json", deployment("")).await;
+    assert_eq!(made.code, 201, "{}", made.line());
+    let one = format!("{path}/d?fieldValidation=Strict");
+    let patch = r#"{"spec":{"replicas":2,"replicas":3,"foo":[1,null]}}"#;
+    let wrong = "strict decoding error: duplicate field \"spec.replicas\", unknown field \"spec.foo\"";
+    let strategic = send("PATCH", one.clone(), "application/strategic-merge-patch+json", patch.into()).await;
+    let said = format!(" \"\" is invalid: patch: Invalid value: \"map[spec:map[foo:[1 <nil>] replicas:3]]\": {wrong}");
+    assert_eq!((strategic.code, strategic.at("/message")), (422, &json!(said)));
+    assert_eq!(strategic.at("/details/causes/0/field"), "patch");
+    let merged = send("PATCH", one.clone(), "application/merge-patch+json", patch.into()).await;
+    assert_eq!(merged.code, 422);
+    assert!(merged.line().contains(r#"patch: Invalid value: "{\"apiVersion\":\"apps/v1\","#), "{}", merged.line());
+    assert!(merged.line().ends_with(wrong), "{}", merged.line());
+    let json = r#"[{"op":"replace","path":"/spec/replicas","value":"many"}]"#;
+    let mistyped = send("PATCH", one, "application/json-patch+json", json.into()).await;
+    assert_eq!(mistyped.code, 422);
+    let words = "json: cannot unmarshal string into Go struct field DeploymentSpec.spec.replicas of type int32";
+    assert!(mistyped.line().ends_with(words), "{}", mistyped.line());
+    let warned = send("PATCH", format!("{path}/d"), "application/merge-patch+json", patch.into()).await;
+    let warnings: Vec<&str> =
+        warned.headers.get_all("warning").iter().filter_map(|value| value.to_str().ok()).collect();
+    let told = [r#"299 - "duplicate field \"spec.replicas\"""#, r#"299 - "unknown field \"spec.foo\"""#];
+    assert_eq!((warned.code, warnings), (200, told.to_vec()));
+
+    // What is applied is no patch in this sense: see the schema's words.
+    let applied = deployment(r#""unknownField":"foo","replicas":"2","#);
+    let apply = format!("{path}/d?fieldManager=me&force=true");
+    let refused = send("PATCH", apply, "application/apply-patch+yaml", applied).await;
+    assert_eq!(refused.code, 500);
+    let prefix = "failed to create typed patch object (/d; apps/v1, Kind=Deployment): errors:\n";
+    assert!(refused.at("/message").as_str().is_some_and(|words| words.starts_with(prefix)), "{}", refused.line());
+    assert!(refused.line().contains(".spec.unknownField: field not declared in schema"), "{}", refused.line());
+    assert!(refused.line().contains(".spec.replicas: expected numeric (int or float), got "), "{}", refused.line());
 }

@@ -61,3 +61,74 @@ async fn extensions_that_are_off_are_not_published() {
         assert_eq!(keys, ["type"], "{published}");
     }
 }
+
+/// What is applied is never passed over: unknown fields are refused whatever the request says of them
+/// (upstream: test/e2e/apimachinery/field_validation.go).
+#[tokio::test]
+async fn what_is_applied_has_to_be_declared() {
+    let child = json!({"type": "object", "x-kubernetes-embedded-resource": true, "properties": {
+        "metadata": {"type": "object", "properties": {"name": {"type": "string"}}},
+    }});
+    let ports = json!({"type": "array", "x-kubernetes-list-type": "map",
+        "x-kubernetes-list-map-keys": ["containerPort", "protocol"],
+        "items": {"type": "object", "required": ["containerPort", "protocol"], "properties": {
+            "containerPort": {"type": "integer", "format": "int32"}, "name": {"type": "string"},
+            "protocol": {"type": "string"}}}});
+    let cron = json!({"type": "string", "pattern": r"^(\d+|\*)(/\d+)?(\s+(\d+|\*)(/\d+)?){4}$"});
+    let cluster = cluster_with(json!({"type": "object", "properties": {
+        "foo": {"type": "string"}, "cronSpec": cron, "template": child, "ports": ports}}))
+    .await;
+    let good = "apiVersion: example.com/v1\nkind: Thing\nmetadata:\n  name: a\n  finalizers:\n  - example.com/test\nspec:\n  foo: foo1\n  cronSpec: \"* * * * */5\"\n  ports:\n  - name: x\n    containerPort: 80\n    protocol: TCP\n";
+    let taken = apply(&cluster, "Strict", good.to_owned()).await;
+    assert_eq!(taken.code, 201, "{}", taken.line());
+    for (from, to, field) in [
+        ("spec:", "unknownField: unknown\nspec:", ".unknownField"),
+        ("  name: a", "  name: a\n  unknownMeta: unknown", ".metadata.unknownMeta"),
+        (
+            "  foo: foo1",
+            "  template:\n    apiVersion: foo/v1\n    kind: Sub\n    metadata: {name: sub, unknownSubMeta: unknown}",
+            ".spec.template.metadata.unknownSubMeta",
+        ),
+    ] {
+        for validation in ["Strict", "Warn", "Ignore"] {
+            let refused = apply(&cluster, validation, good.replacen(from, to, 1)).await;
+            let words = format!(
+                "failed to create typed patch object (/a; example.com/v1, Kind=Thing): {field}: field not declared in schema"
+            );
+            assert_eq!((refused.code, refused.at("/message")), (500, &json!(words)), "{validation}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn duplicates_in_yaml_are_told_by_their_lines() {
+    let cluster = cluster_with(json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true})).await;
+    let yaml = "\napiVersion: example.com/v1\nkind: Thing\nmetadata:\n  name: a\n  finalizers:\n  - example.com/test\nspec:\n  unknown: uk1\n  foo: foo1\n  foo: foo2\n";
+    let line = "line 11: key \"foo\" already set in map";
+    let refused = apply(&cluster, "Strict", yaml.to_owned()).await;
+    let words =
+        format!("error strict decoding patch: error converting YAML to JSON: yaml: unmarshal errors:\n  {line}");
+    assert_eq!(refused.line(), format!("400 BadRequest: {words}"));
+    let warned = apply(&cluster, "Warn", yaml.to_owned()).await;
+    assert_eq!(
+        (warned.code, warned.at("/spec")),
+        (201, &json!({"unknown": "uk1", "foo": "foo2"})),
+        "{}",
+        warned.line()
+    );
+    assert_eq!(warned.headers["warning"], "299 - \"line 11: key \\\"foo\\\" already set in map\"");
+    let path = format!("{THINGS}?fieldValidation=Strict");
+    let created = Request::builder().method("POST").uri(path).header("content-type", "application/yaml");
+    let refused = cluster.ask(created, yaml.replace("name: a", "name: b")).await;
+    assert!(
+        refused.line().ends_with(&format!("strict decoding error: yaml: unmarshal errors:\n  {line}")),
+        "{}",
+        refused.line()
+    );
+}
+
+async fn apply(cluster: &Cluster, validation: &str, yaml: String) -> Answer {
+    let path = format!("{THINGS}/a?fieldManager=me&fieldValidation={validation}");
+    let request = Request::builder().method("PATCH").uri(path).header("content-type", "application/apply-patch+yaml");
+    cluster.ask(request, yaml).await
+}
