@@ -4,29 +4,45 @@ use apimachinery::field::{Error, ErrorType};
 use regex::Regex;
 use serde_json::{Number, Value};
 
-use super::{at, broken};
+use super::{at, broken, formats};
 use crate::schema::Schema;
 
-/// A value of another type than the schema's.
+/// A value of another type than the schema's (upstream: validate/type.go). Who has a format is told of formats.
 pub(super) fn wrong_type(schema: &Schema, value: &Value, path: &str) -> Option<Error> {
     let wanted = if schema.int_or_string { "integer,string" } else { schema.kind.as_str() };
     if wanted.is_empty() {
         return None;
     }
-    let is_integer = |number: &Number| number.is_i64() || number.is_u64() || number.as_f64().is_some_and(is_whole);
-    let (fits, found) = match value {
-        Value::Null => (schema.nullable, "null"),
-        Value::Bool(_) => (wanted == "boolean", "boolean"),
-        Value::String(_) => (wanted == "string" || schema.int_or_string, "string"),
-        Value::Array(_) => (wanted == "array", "array"),
-        Value::Object(_) => (wanted == "object", "object"),
-        Value::Number(number) => {
-            let fits = wanted == "number" || (wanted.starts_with("integer") && is_integer(number));
-            (fits, if number.is_f64() { "number" } else { "integer" })
+    let takes = |kind: &str| wanted.split(',').any(|one| one == kind);
+    let (found, format) = match value {
+        Value::Null => ("null", ""),
+        Value::Bool(_) => ("boolean", ""),
+        Value::String(_) => ("string", ""),
+        Value::Array(_) => ("array", ""),
+        Value::Object(_) => ("object", ""),
+        Value::Number(number) if is_integer(number) => ("integer", "int64"),
+        Value::Number(_) => ("number", "float64"),
+    };
+    let fits = match value {
+        Value::Null => schema.nullable,
+        Value::Number(number) if found == "number" => {
+            takes("number") || takes("integer") && number.as_f64().is_some_and(is_whole)
         }
+        Value::Number(_) => takes("number") || takes("integer"),
+        _ => takes(found),
+    };
+    let has_format = !schema.format.is_empty() && formats::is_known(schema);
+    let (wanted, found) = match value {
+        Value::Bool(_) | Value::Number(_) | Value::Object(_) if has_format => (schema.format.as_str(), format),
+        _ => (wanted, found),
     };
     let words = format!("{path} in body must be of type {wanted}: {found:?}");
     (!fits).then(|| Error::type_invalid(&at(path), found, words))
+}
+
+/// Whether Go's decoder makes an integer of a number: one that an int64 can hold.
+fn is_integer(number: &Number) -> bool {
+    number.is_i64()
 }
 
 fn is_whole(number: f64) -> bool {
@@ -68,21 +84,13 @@ pub(super) fn wrong_text(pattern: Option<&Regex>, schema: &Schema, text: &str, p
     Some(broken(path, text, &format!("should match '{}'", schema.pattern)))
 }
 
-/// A number out of its bounds.
+/// A number out of its bounds. Bounds that are themselves out of the format are told of too.
 pub(super) fn wrong_number(schema: &Schema, number: &Number, path: &str, errors: &mut Vec<Error>) {
-    errors.extend(out_of_format(schema, number, path));
-    if let Some(factor) = &schema.multiple_of
-        && !is_multiple(number, factor)
-    {
-        errors.push(broken(path, number.clone(), &format!("should be a multiple of {}", spelled(number, factor))));
-    }
-    if let Some(most) = &schema.maximum {
-        let (words, exceeds): (_, fn(f64, f64) -> bool) = match schema.exclusive_maximum {
-            true => ("less than", |number, most| number >= most),
-            false => ("less than or equal to", |number, most| number > most),
-        };
-        if compared(number, most, exceeds) {
-            errors.push(broken(path, number.clone(), &format!("should be {words} {}", spelled(number, most))));
+    errors.extend(out_of_format(schema, number, "Checked", path));
+    if let Some(factor) = &schema.multiple_of {
+        errors.extend(out_of_format(schema, factor, "MultipleOf", path));
+        if !is_multiple(number, factor) {
+            errors.push(broken(path, number.clone(), &format!("should be a multiple of {}", spelled(number, factor))));
         }
     }
     if let Some(least) = &schema.minimum {
@@ -90,8 +98,19 @@ pub(super) fn wrong_number(schema: &Schema, number: &Number, path: &str, errors:
             true => ("greater than", |number, least| number <= least),
             false => ("greater than or equal to", |number, least| number < least),
         };
+        errors.extend(out_of_format(schema, least, "Minimum boundary", path));
         if compared(number, least, misses) {
             errors.push(broken(path, number.clone(), &format!("should be {words} {}", spelled(number, least))));
+        }
+    }
+    if let Some(most) = &schema.maximum {
+        let (words, exceeds): (_, fn(f64, f64) -> bool) = match schema.exclusive_maximum {
+            true => ("less than", |number, most| number >= most),
+            false => ("less than or equal to", |number, most| number > most),
+        };
+        errors.extend(out_of_format(schema, most, "Maximum boundary", path));
+        if compared(number, most, exceeds) {
+            errors.push(broken(path, number.clone(), &format!("should be {words} {}", spelled(number, most))));
         }
     }
 }
@@ -99,7 +118,7 @@ pub(super) fn wrong_number(schema: &Schema, number: &Number, path: &str, errors:
 /// Compares; for an integer a bound counts without its fraction, as in Go.
 fn compared(number: &Number, bound: &Number, breaks: fn(f64, f64) -> bool) -> bool {
     let value = |number: &Number| number.as_f64().unwrap_or_default();
-    let bound = if number.is_f64() { value(bound) } else { value(bound).trunc() };
+    let bound = if !is_integer(number) { value(bound) } else { value(bound).trunc() };
     breaks(value(number), bound)
 }
 
@@ -118,31 +137,35 @@ fn is_multiple(number: &Number, factor: &Number) -> bool {
 /// A bound as Go prints it beside this number.
 fn spelled(number: &Number, bound: &Number) -> String {
     match bound.as_f64() {
-        Some(bound) if !number.is_f64() || bound.fract() == 0.0 && bound.abs() < 1e21 => format!("{}", bound.trunc()),
+        Some(bound) if is_integer(number) || bound.fract() == 0.0 && bound.abs() < 1e21 => format!("{}", bound.trunc()),
         _ => bound.to_string(),
     }
 }
 
-/// A number that its format has no place for.
-fn out_of_format(schema: &Schema, number: &Number, path: &str) -> Option<Error> {
-    let fits = match (schema.kind.as_str(), schema.format.as_str()) {
-        ("integer", "int32") => {
-            number.as_f64().is_some_and(|number| (-2_147_483_648.0..=2_147_483_647.0).contains(&number))
-        }
-        ("integer", _) => number.is_i64() || number.as_f64().is_some_and(|number| number.abs() < 9.3e18),
-        ("number", "float") => number.as_f64().is_some_and(|number| number.abs() <= f64::from(f32::MAX)),
+/// A number that its format has no place for (upstream: validate/values.go `IsValueValidAgainstRange`).
+fn out_of_format(schema: &Schema, number: &Number, what: &str, path: &str) -> Option<Error> {
+    let (kind, format) = (schema.kind.as_str(), schema.format.as_str());
+    let fits = match (kind, format) {
+        ("integer", "int32") => integer(number).is_some_and(|number| i32::try_from(number).is_ok()),
+        ("integer", _) => integer(number).is_some(),
+        ("number", "float") => number.as_f64().is_some_and(|number| (number as f32).is_finite()),
         _ => true,
     };
     if fits {
         return None;
     }
-    let kind = &schema.kind;
-    let words = match schema.format.as_str() {
-        "int32" | "int64" | "float" => {
-            format!("Checked value must be of type {kind} with format {} in {path}", schema.format)
-        }
-        _ => format!("Checked value must be of type {kind} (default format) in {path}"),
+    let format = match format {
+        "int32" | "int64" | "float" => format!("with format {format}"),
+        _ => "(default format)".to_owned(),
     };
+    let words = format!("{what} value must be of type {kind} {format} in {path}");
     // Upstream says this about no field.
     Some(Error { kind: ErrorType::Invalid, field: "<nil>".into(), value: Some("".into()), detail: words })
+}
+
+/// The integer that a number is, if an int64 can hold it.
+fn integer(number: &Number) -> Option<i64> {
+    const END: f64 = 9_223_372_036_854_775_808.0;
+    let whole = |number: &f64| number.fract() == 0.0 && (-END..END).contains(number);
+    number.as_i64().or_else(|| number.as_f64().filter(whole).map(|number| number as i64))
 }

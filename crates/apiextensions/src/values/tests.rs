@@ -36,7 +36,9 @@ fn types() {
     check(
         json!({"type": "integer"}),
         json!(3.5),
-        expect![[r#"spec: Invalid value: "number": spec in body must be of type integer: "number""#]],
+        expect![[r#"
+            spec: Invalid value: "number": spec in body must be of type integer: "number"
+            <nil>: Invalid value: "": Checked value must be of type integer (default format) in spec"#]],
     );
     check(
         json!({"type": "string"}),
@@ -81,6 +83,53 @@ fn numbers() {
         json!(3_000_000_000_i64),
         expect![[r#"<nil>: Invalid value: "": Checked value must be of type integer with format int32 in spec"#]],
     );
+}
+
+/// Upstream: apiextensions-apiserver/pkg/apiserver/validation/validation_test.go, "numeric formats invalid".
+#[test]
+fn formats_of_numbers() {
+    let formatted = |kind: &str, format: &str| json!({"type": kind, "format": format});
+    let (int32, int64) = (formatted("integer", "int32"), formatted("integer", "int64"));
+    let (float, double) = (formatted("number", "float"), formatted("number", "double"));
+    for (schema, least, most) in [
+        (&int32, json!(i32::MIN), json!(i32::MAX)),
+        (&int64, json!(i64::MIN), json!(i64::MAX)),
+        (&float, json!(f32::MIN), json!(f32::MAX)),
+        (&double, json!(f64::MIN), json!(f64::MAX)),
+    ] {
+        for value in [least, json!(0), most] {
+            check(schema.clone(), value, expect![""]);
+        }
+    }
+    let out_of_int32 =
+        expect![[r#"<nil>: Invalid value: "": Checked value must be of type integer with format int32 in spec"#]];
+    check(int32.clone(), json!(i64::from(i32::MIN) - 1), out_of_int32);
+    for value in [json!(u64::MAX), json!(-1e19)] {
+        let expected = expect![[r#"
+            spec: Invalid value: "float64": spec in body must be of type int64: "float64"
+            <nil>: Invalid value: "": Checked value must be of type integer with format int64 in spec"#]];
+        check(int64.clone(), value, expected);
+    }
+    for value in [f32::MIN, f32::MAX] {
+        let expected =
+            expect![[r#"<nil>: Invalid value: "": Checked value must be of type number with format float in spec"#]];
+        check(float.clone(), json!(f64::from(value) * 1.1), expected);
+    }
+    check(int32.clone(), json!(true), expect![[r#"spec: Invalid value: "": spec in body must be of type int32: """#]]);
+    check(
+        int32,
+        json!("1"),
+        expect![[r#"spec: Invalid value: "string": spec in body must be of type integer: "string""#]],
+    );
+    check(
+        json!({"type": "integer", "format": "int32", "maximum": 4_294_967_295_u32}),
+        json!(1),
+        expect![[
+            r#"<nil>: Invalid value: "": Maximum boundary value must be of type integer with format int32 in spec"#
+        ]],
+    );
+    check(json!({"type": "integer", "format": "uint32"}), json!(4_294_967_295_u32), expect![""]);
+    check_update(formatted("integer", "int32"), json!(1_i64 << 31), json!(1_i64 << 31), expect![""]);
 }
 
 #[test]

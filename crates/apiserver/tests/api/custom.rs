@@ -3,6 +3,7 @@
 mod conversion;
 mod definitions;
 mod objects;
+mod ratcheting;
 mod schemas;
 mod strictness;
 
