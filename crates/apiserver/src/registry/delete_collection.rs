@@ -16,7 +16,7 @@ pub async fn delete_collection(cx: &Cx, body: &Bytes) -> Result<Response<Body>, 
     let options = DeleteOptions::parse(decode::delete_options(cx, body)?, &cx.query)?;
     let list_options = ListOptions::parse(&cx.query, false)?;
     let selection = Selection::parse(&cx.row, &cx.info, &list_options)?;
-    let page = list::page(cx.registry(), &selection, &list_options).await?;
+    let page = list::selected(cx, &selection, &list_options).await?;
     let mut items: Vec<Value> = Vec::with_capacity(page.entries.len());
     for entry in &page.entries {
         let object = convert::current(&cx.server, &cx.row, entry).await?;

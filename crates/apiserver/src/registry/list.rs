@@ -24,6 +24,9 @@ use crate::status;
 /// How long a list waits for a revision that has not happened yet (upstream: 3 s, watch_cache.go `blockTimeout`).
 const WAIT_FOR_REVISION: Duration = Duration::from_secs(3);
 
+/// So many entries at least are converted at once to find those that are selected.
+const CANDIDATES: usize = 500;
+
 /// A page of a list.
 #[derive(Debug)]
 pub struct Page {
@@ -42,7 +45,7 @@ pub async fn list(cx: &Cx) -> Result<Response<Body>, StatusError> {
     let options = ListOptions::parse(&cx.query, false)?;
     let accepted = negotiate_offer(&cx.headers, &cx.query, Offer::of(&cx.row))?;
     let selection = Selection::parse(&cx.row, &cx.info, &options)?;
-    let mut page = page(cx.registry(), &selection, &options).await?;
+    let mut page = selected(cx, &selection, &options).await?;
     custom::convert::entries(&cx.server, &cx.row, &mut page.entries).await?;
     let metadata = metadata(&page);
     match accepted.shape {
@@ -92,8 +95,37 @@ fn metadata(page: &Page) -> serde_json::Value {
     metadata
 }
 
-/// Reads the page that the options ask for.
-pub async fn page(registry: &Registry, selection: &Selection, options: &ListOptions) -> Result<Page, StatusError> {
+/// Reads the page that the options ask for. Fields are those of the version that is asked for: where a webhook makes it
+/// of another, entries are converted before they are selected.
+pub async fn selected(cx: &Cx, selection: &Selection, options: &ListOptions) -> Result<Page, StatusError> {
+    let Some(candidates) = selection.of_converted() else { return page(cx.registry(), selection, options).await };
+    let (mut entries, mut asked) = (Vec::new(), options.clone());
+    asked.limit = if options.limit == 0 { 0 } else { options.limit.max(CANDIDATES) };
+    loop {
+        let mut read = page(cx.registry(), &candidates, &asked).await?;
+        custom::convert::entries(&cx.server, &cx.row, &mut read.entries).await?;
+        let page = |entries, continue_token| Page { entries, revision: read.revision, continue_token, remaining: None };
+        let mut left = read.entries.len();
+        for entry in read.entries {
+            left -= 1;
+            if !selection.takes(&entry) {
+                continue;
+            }
+            let token = Token::encode(read.revision as i64, &entry.key, &selection.prefix);
+            entries.push(entry);
+            if entries.len() == options.limit && (left > 0 || !read.continue_token.is_empty()) {
+                return Ok(page(entries, token));
+            }
+        }
+        if read.continue_token.is_empty() {
+            return Ok(page(entries, String::new()));
+        }
+        asked.continue_token = read.continue_token;
+    }
+}
+
+/// Reads the page that the options ask for, as it is stored.
+async fn page(registry: &Registry, selection: &Selection, options: &ListOptions) -> Result<Page, StatusError> {
     let mut start_after = None;
     let mut revision = match options.start {
         StartFrom::Newest | StartFrom::Any => None,

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use api::{Custom, Resource};
+use api::{Conversion, Custom, Resource};
 use apimachinery::StatusError;
 use apimachinery::fields::Selector as FieldSelector;
 use apimachinery::labels::Selector as LabelSelector;
@@ -64,6 +64,15 @@ impl Selection {
     /// Whether every object below the prefix is selected.
     pub fn is_everything(&self) -> bool {
         self.labels.is_none() && self.fields.is_none() && self.key.is_none()
+    }
+
+    /// Where stored objects do not show whether they are selected: all that may be once a webhook has converted them.
+    pub fn of_converted(&self) -> Option<Self> {
+        let converts = self.custom.as_deref().is_some_and(|custom| *custom.conversion() != Conversion::None);
+        let is_of_the_key = |field: &str| matches!(field, "metadata.name" | "metadata.namespace");
+        let mut fields = self.fields.iter().flat_map(FieldSelector::requirements);
+        let reads = fields.any(|requirement| !is_of_the_key(&requirement.field));
+        (converts && reads).then(|| Self { fields: None, ..self.clone() })
     }
 
     /// What the attributes of every selected object hold.

@@ -96,7 +96,7 @@ async fn open(
         StartFrom::NotOlderThan(revision) | StartFrom::Exact(revision) if !wants_state => revision,
         _ => {
             let everything = ListOptions { limit: 0, continue_token: String::new(), ..options.clone() };
-            let mut page = list::page(cx.registry(), &selection, &everything).await?;
+            let mut page = list::selected(cx, &selection, &everything).await?;
             if wants_state {
                 custom::convert::entries(&cx.server, &cx.row, &mut page.entries).await?;
             }

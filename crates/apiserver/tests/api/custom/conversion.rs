@@ -18,7 +18,7 @@ use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::rustls::crypto::ring;
 
 use super::{DEFINITION, THINGS, define, definition, redefine, thing, with};
-use crate::harness::Cluster;
+use crate::harness::{Answer, Cluster};
 use crate::webhooks::{Hook, MUTATING, VALIDATING, configure, patch};
 
 const OLD_THINGS: &str = "/apis/example.com/v1beta1/namespaces/default/things";
@@ -127,10 +127,15 @@ fn fail(review: Value) -> Value {
 }
 
 async fn converted_by(cluster: &Cluster, url: &str, ca: &str) {
+    define_converted(cluster, two_versions(), url, ca).await;
+}
+
+/// Defines a kind whose versions a webhook converts.
+async fn define_converted(cluster: &Cluster, versions: Value, url: &str, ca: &str) {
     use base64::Engine as _;
     let ca = base64::engine::general_purpose::STANDARD.encode(ca);
     let webhook = json!({"clientConfig": {"url": url, "caBundle": ca}, "conversionReviewVersions": ["v1"]});
-    define(cluster, with(two_versions(), "/spec/conversion", json!({"strategy": "Webhook", "webhook": webhook}))).await;
+    define(cluster, with(versions, "/spec/conversion", json!({"strategy": "Webhook", "webhook": webhook}))).await;
 }
 
 #[tokio::test]
@@ -271,4 +276,73 @@ async fn a_conversion_that_fails_fails_admission() {
     );
     assert!(hook.asked().is_empty());
     scope.cancel();
+}
+
+/// Upstream: test/e2e/apimachinery/crd_selectable_fields.go.
+#[tokio::test]
+async fn fields_of_the_version_that_is_asked_for_select() {
+    let (cluster, scope) = (Cluster::new().await, Scope::root());
+    let (url, ca) = webhook(&scope, convert).await;
+    let fields = |paths: &[&str]| -> Value { paths.iter().map(|path| json!({"jsonPath": path})).collect() };
+    let versions = with(two_versions(), "/spec/versions/0/selectableFields", fields(&[".spec.host", ".spec.port"]));
+    let versions = with(versions, "/spec/versions/1/selectableFields", fields(&[".spec.hostPort"]));
+    define_converted(&cluster, versions, &url, &ca).await;
+    let (new, old) = (
+        |selector: &str| format!("{THINGS}?fieldSelector={selector}"),
+        |selector: &str| format!("{OLD_THINGS}?fieldSelector={selector}"),
+    );
+    let host = new("spec.host%3Dhost1");
+    let host_port = new("spec.host%3Dhost1,spec.port%3D80");
+    let joined = old("spec.hostPort%3Dhost1:80");
+    let mut watches = Vec::new();
+    for path in [&host, &host_port, &joined] {
+        watches.push(cluster.watch(&format!("{path}&watch=true")).await);
+    }
+    for (name, host, port) in [("a", "host1", "80"), ("b", "host1", "8080"), ("c", "host2", "80")] {
+        let made = cluster.post(THINGS, thing(name, json!({"host": host, "port": port}))).await;
+        assert_eq!(made.code, 201, "{}", made.line());
+    }
+    for (path, expected) in [
+        (host.clone(), vec!["a", "b"]),
+        (host_port.clone(), vec!["a"]),
+        (joined.clone(), vec!["a"]),
+        (old("spec.hostPort%3Dhost1:8080"), vec!["b"]),
+        (old("spec.hostPort!%3Dhost1:80"), vec!["b", "c"]),
+    ] {
+        assert_eq!(names(&cluster.get(&path).await), expected, "{path}");
+        let state = format!(
+            "{path}&watch=true&sendInitialEvents=true&allowWatchBookmarks=true&resourceVersionMatch=NotOlderThan"
+        );
+        let mut informer = cluster.watch(&state).await;
+        for name in expected {
+            assert_eq!(informer.line().await, format!("ADDED {name}"), "{path}");
+        }
+        assert_eq!(informer.line().await, "BOOKMARK", "{path}");
+    }
+    let others = old("spec.hostPort!%3Dhost1:80&limit=1");
+    let page = cluster.get(&others).await;
+    assert_eq!(names(&page), ["b"]);
+    let token = page.at("/metadata/continue").as_str().expect("there is more").to_owned();
+    let rest = cluster.get(&format!("{others}&continue={token}")).await;
+    assert_eq!((names(&rest), rest.at("/metadata/continue")), (vec!["c"], &Value::Null));
+
+    assert_eq!(cluster.delete(&joined).await.code, 200);
+    cluster.patch("merge", &format!("{THINGS}/b"), json!({"spec": {"host": "host2"}})).await;
+    assert_eq!(names(&cluster.get(&host).await), [""; 0]);
+    let expected = [
+        vec!["ADDED a", "ADDED b", "DELETED a", "DELETED b"],
+        vec!["ADDED a", "DELETED a"],
+        vec!["ADDED a", "DELETED a"],
+    ];
+    for (watch, lines) in watches.iter_mut().zip(expected) {
+        for line in lines {
+            assert_eq!(watch.line().await, line);
+        }
+    }
+    scope.cancel();
+}
+
+fn names(list: &Answer) -> Vec<&str> {
+    let items = list.at("/items").as_array().map(Vec::as_slice).unwrap_or_default();
+    items.iter().filter_map(|item| item["metadata"]["name"].as_str()).collect()
 }
