@@ -94,6 +94,10 @@ fn root_paths(server: &ApiServer) -> Vec<String> {
         paths.push(format!("/apis/{}", row.gvk.group));
         paths.push(format!("/apis/{}/{}", row.gvk.group, row.gvk.version));
     }
+    for remote in &server.aggregator.table().remotes {
+        paths.push(format!("/apis/{}", remote.group));
+        paths.push(format!("/apis/{}/{}", remote.group, remote.version));
+    }
     paths.extend(
         ["/healthz", "/livez", "/metrics", "/openapi/v2", "/openapi/v3", "/readyz", "/version"].map(str::to_owned),
     );

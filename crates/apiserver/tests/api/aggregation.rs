@@ -1,5 +1,7 @@
 //! Groups that other servers answer.
 
+mod streams;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -165,6 +167,13 @@ pub async fn groups(cluster: &Cluster) -> Vec<String> {
     names.map(|group| group["name"].as_str().expect("a name").to_owned()).collect()
 }
 
+/// The paths of the group in the index of all paths.
+async fn root_paths(cluster: &Cluster) -> Vec<String> {
+    let index = cluster.get("/").await;
+    let paths = index.at("/paths").as_array().expect("paths").iter().filter_map(Value::as_str);
+    paths.filter(|path| path.contains(GROUP)).map(str::to_owned).collect()
+}
+
 fn words(answer: &Answer) -> (u16, &str) {
     (answer.code, answer.body.as_str().unwrap_or_default())
 }
@@ -207,6 +216,7 @@ async fn another_server_answers_its_group_as_the_user() {
     assert_eq!((echo.at("/said"), echo.at("/shown")), (&said, &json!(true)));
 
     assert!(groups(&cluster).await.iter().any(|name| name == GROUP));
+    assert_eq!(root_paths(&cluster).await, ["/apis/ext.example.org", "/apis/ext.example.org/v1"]);
     let group = cluster.get("/apis/ext.example.org").await;
     assert_eq!(group.at("/preferredVersion/groupVersion"), "ext.example.org/v1");
     assert_eq!(cluster.get("/apis/ext.example.org/v1").await.at("/kind"), "APIResourceList");
@@ -236,6 +246,7 @@ async fn another_server_answers_its_group_as_the_user() {
         tokio::task::yield_now().await;
     }
     assert!(gone && !groups(&cluster).await.iter().any(|name| name == GROUP));
+    assert_eq!(root_paths(&cluster).await, [""; 0]);
     extension.end(cluster).await;
 }
 
@@ -253,6 +264,8 @@ async fn a_server_that_cannot_be_trusted_or_found_answers_nothing() {
     cluster.post(API_SERVICES, extension.api_service("v2", "nothing", &extension.ca)).await;
     let condition = until(&cluster, "v2.ext.example.org", "ServiceNotFound").await;
     assert_eq!(condition["message"], "service/nothing in \"default\" is not present");
+    let refused = cluster.get("/apis/ext.example.org/v2/things").await;
+    assert_eq!(words(&refused), (503, "service unavailable\n"));
     let accept = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList";
     let discovery = cluster.ask(Request::builder().uri("/apis").header("accept", accept), "").await;
     let items = discovery.at("/items").as_array().expect("items");

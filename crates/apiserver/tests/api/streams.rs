@@ -64,7 +64,7 @@ impl Ca {
 }
 
 /// Everybody who shows a certificate is an administrator.
-struct AnyCertificate;
+pub struct AnyCertificate;
 
 #[async_trait::async_trait]
 impl Authenticator for AnyCertificate {
@@ -123,7 +123,8 @@ fn kubelet_answer(request: Request<Incoming>) -> Response<Full<bytes::Bytes>> {
     response
 }
 
-struct Fixture {
+/// A server behind TLS, and an administrator's certificate.
+pub struct Fixture {
     ca: Ca,
     admin: Leaf,
     address: SocketAddr,
@@ -149,18 +150,23 @@ async fn fixture() -> Fixture {
             json!({"metadata": {"name": name}, "spec": {"nodeName": "n", "containers": [{"name": "c", "image": "i"}]}});
         assert_eq!(cluster.post("/api/v1/namespaces/default/pods", pod).await.code, 201);
     }
-    let serving = ca.leaf("kube-apiserver");
-    let tls = apiserver::serve::tls_config(&serving.cert, &serving.key, &ca.pem).expect("TLS");
-    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-    let address = listener.local_addr().expect("an address");
-    let tls = Arc::new(ArcSwap::from_pointee(tls));
-    apiserver::serve::serve(&cluster.server.service(), vec![listener], &tls, &scope);
-    let admin = ca.leaf("admin");
-    Fixture { ca, admin, address, scope }
+    Fixture::of(&cluster, ca, scope).await
 }
 
 impl Fixture {
-    async fn connect(&self, with_certificate: bool) -> TlsStream<TcpStream> {
+    /// Has a server answer on the loopback.
+    pub async fn of(cluster: &Cluster, ca: Ca, scope: Scope) -> Self {
+        let serving = ca.leaf("kube-apiserver");
+        let tls = apiserver::serve::tls_config(&serving.cert, &serving.key, &ca.pem).expect("TLS");
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = listener.local_addr().expect("an address");
+        let tls = Arc::new(ArcSwap::from_pointee(tls));
+        apiserver::serve::serve(&cluster.server.service(), vec![listener], &tls, &scope);
+        let admin = ca.leaf("admin");
+        Self { ca, admin, address, scope }
+    }
+
+    pub async fn connect(&self, with_certificate: bool) -> TlsStream<TcpStream> {
         self.connect_by(with_certificate, "http/1.1").await
     }
 
@@ -199,7 +205,7 @@ impl Fixture {
         (code, String::from_utf8_lossy(&bytes).into_owned())
     }
 
-    async fn end(self) {
+    pub async fn end(self) {
         assert!(self.scope.shutdown(Duration::from_secs(30)).await, "all tasks end");
     }
 }
