@@ -3,6 +3,7 @@
 use std::sync::{Arc, OnceLock};
 
 use parking_lot::Mutex;
+use prometheus_client::collector::Collector;
 use prometheus_client::registry::{Metric, Registry};
 
 pub use prometheus_client::metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram};
@@ -30,6 +31,11 @@ impl Metrics {
     pub fn register<M: Metric + Clone>(&self, name: &str, help: &str, metric: M) -> M {
         self.registry.lock().register(name, help, metric.clone());
         metric
+    }
+
+    /// Has a collector asked whenever the metrics are written.
+    pub fn collect(&self, collector: impl Collector) {
+        self.registry.lock().register_collector(Box::new(collector));
     }
 
     /// Every metric in the Prometheus text format.

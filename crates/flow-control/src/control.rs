@@ -65,13 +65,14 @@ impl FlowControl {
     /// Flow control for a server that serves `total` seats at a time. Until it is told more, only the mandatory
     /// schemas and levels hold.
     pub fn new(total: u32, metrics: &Metrics, scope: &Scope) -> Self {
+        let clock = Clock::new();
         let control = Self {
             configuration: ArcSwap::default(),
             changes: Mutex::new(()),
             total,
-            metrics: FlowControlMetrics::register(metrics),
+            metrics: FlowControlMetrics::register(metrics, clock, total),
             watches: Arc::default(),
-            clock: Clock::new(),
+            clock,
             adjusted: AtomicU64::new(0),
             scope: scope.clone(),
         };

@@ -142,6 +142,7 @@ impl Level {
         let mut inner = self.inner.lock();
         let result = change(&mut inner.set);
         let dispatched = inner.set.take_dispatched();
+        self.metrics.note(inner.set.usage());
         let release = inner.set.next_release().filter(|_| !inner.timed);
         inner.timed |= release.is_some();
         drop(inner);
@@ -169,6 +170,7 @@ impl Level {
             let mut inner = self.inner.lock();
             inner.set.sync(self.clock.now());
             let dispatched = inner.set.take_dispatched();
+            self.metrics.note(inner.set.usage());
             next = inner.set.next_release();
             inner.timed = next.is_some();
             drop(inner);

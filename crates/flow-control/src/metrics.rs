@@ -7,8 +7,11 @@ use std::sync::atomic::AtomicU64;
 use component_base::metrics::{Gauge, Metrics};
 use prometheus_client::registry::Metric;
 
+use crate::level::Clock;
+
 mod flows;
 mod levels;
+mod ratios;
 
 pub(crate) use flows::FlowMetrics;
 pub(crate) use levels::LevelMetrics;
@@ -34,11 +37,11 @@ pub(crate) struct FlowControlMetrics {
 }
 
 impl FlowControlMetrics {
-    pub(crate) fn register(metrics: &Metrics) -> Self {
+    pub(crate) fn register(metrics: &Metrics, clock: Clock, total: u32) -> Self {
         let help = "Fair fraction of server's concurrency to allocate to each priority level that can use it";
         Self {
             flows: flows::Flows::register(metrics),
-            levels: levels::Levels::register(metrics),
+            levels: levels::Levels::register(metrics, clock, total),
             fair_fraction: family(metrics, "seat_fair_frac", help),
         }
     }

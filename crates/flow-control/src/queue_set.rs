@@ -169,6 +169,20 @@ pub(crate) struct Totals {
     pub(crate) cancelled: u64,
 }
 
+/// How much of a level is used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Usage {
+    /// Since when.
+    pub(crate) at: Duration,
+    pub(crate) limit: u32,
+    pub(crate) seats_in_use: u32,
+    pub(crate) seats_waiting: u32,
+    pub(crate) waiting: usize,
+    pub(crate) executing: usize,
+    /// How many requests may wait in all queues together.
+    pub(crate) queue_lengths: usize,
+}
+
 /// A queue as it is at the moment.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct QueueState {
@@ -285,6 +299,23 @@ impl<T> QueueSet<T> {
     /// Whether nobody waits, runs or holds a seat (upstream: `IsIdle`).
     pub(crate) fn is_idle(&self) -> bool {
         self.waiting == 0 && self.executing == 0 && self.seats_in_use == 0
+    }
+
+    /// How much is used.
+    pub(crate) fn usage(&self) -> Usage {
+        let queue_lengths = match self.response {
+            Response::Queue(queues) => queues.count * queues.length_limit.max(1),
+            Response::Exempt | Response::Reject => 1,
+        };
+        Usage {
+            at: self.last,
+            limit: self.limit,
+            seats_in_use: self.seats_in_use,
+            seats_waiting: self.seats_waiting,
+            waiting: self.waiting,
+            executing: self.executing,
+            queue_lengths,
+        }
     }
 
     /// What is going on.

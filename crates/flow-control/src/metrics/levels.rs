@@ -1,9 +1,15 @@
 //! What is counted of a level: its seats and the demand for them.
 
+use std::sync::Arc;
+
 use component_base::metrics::{Counter, Family, Gauge, Metrics};
+use parking_lot::Mutex;
 use prometheus_client::encoding::EncodeLabelSet;
 
+use super::ratios::{LevelRatios, Ratios};
 use super::{Fraction, family};
+use crate::level::Clock;
+use crate::queue_set::Usage;
 
 /// One level.
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
@@ -25,11 +31,15 @@ pub(super) struct Levels {
     deviation: Family<OfLevel, Fraction>,
     smoothed: Family<OfLevel, Fraction>,
     target: Family<OfLevel, Fraction>,
+    ratios: Arc<Ratios>,
 }
 
 impl Levels {
-    pub(super) fn register(metrics: &Metrics) -> Self {
+    pub(super) fn register(metrics: &Metrics, clock: Clock, total: u32) -> Self {
+        let ratios = Arc::new(Ratios::new(clock, total));
+        metrics.collect(ratios.clone());
         Self {
+            ratios,
             nominal: family(
                 metrics,
                 "nominal_limit_seats",
@@ -91,6 +101,7 @@ impl Levels {
             deviation: self.deviation.get_or_create_owned(&labels),
             smoothed: self.smoothed.get_or_create_owned(&labels),
             target: self.target.get_or_create_owned(&labels),
+            ratios: self.ratios.of(level),
         }
     }
 
@@ -100,6 +111,7 @@ impl Levels {
         for family in [&self.nominal, &self.lower, &self.upper, &self.current] {
             family.remove(&labels);
         }
+        self.ratios.forget(level);
         self.no_accommodation.remove(&labels);
         for family in
             [&self.current_r, &self.high_watermark, &self.average, &self.deviation, &self.smoothed, &self.target]
@@ -123,4 +135,12 @@ pub(crate) struct LevelMetrics {
     pub(crate) deviation: Fraction,
     pub(crate) smoothed: Fraction,
     pub(crate) target: Fraction,
+    ratios: Arc<Mutex<LevelRatios>>,
+}
+
+impl LevelMetrics {
+    /// From now on so much of the level is used.
+    pub(crate) fn note(&self, usage: Usage) {
+        self.ratios.lock().note(usage);
+    }
 }
