@@ -323,3 +323,186 @@ async fn messages_do_not_ask_what_people_may() {
     let refused = policy(&cluster, "bad", spec).await;
     assert!(refused.line().contains("name is not a valid CEL identifier"), "{}", refused.line());
 }
+
+/// Upstream: test/e2e/apimachinery/validatingadmissionpolicy.go, "should validate against a Deployment".
+#[tokio::test]
+async fn deployments_are_judged_and_what_is_none_is_not() {
+    let cluster = Cluster::new().await;
+    let rule = json!({"apiGroups": ["apps"], "apiVersions": ["v1"], "operations": ["*"], "resources": ["deployments"]});
+    let constraints = json!({"resourceRules": [rule], "namespaceSelector": {"matchLabels": {"judged": "true"}}});
+    let spec = json!({
+        "matchConstraints": constraints,
+        "variables": [
+            {"name": "replicas", "expression": "object.spec.replicas"},
+            {"name": "oddReplicas", "expression": "variables.replicas % 2 == 1"},
+        ],
+        "validations": [
+            {"expression": "variables.replicas > 1", "messageExpression": "'wants replicas > 1, got ' + object.spec.replicas"},
+            {"expression": "namespaceObject.metadata.name == 'default'", "message": "no other namespace"},
+            {"expression": "variables.oddReplicas"},
+        ],
+    });
+    must(policy(&cluster, "replicas", spec).await).await;
+    bind(&cluster, "replicas", "replicas", json!({})).await;
+    let object = |kind: &str, name: &str, replicas: u32| {
+        json!({"apiVersion": "apps/v1", "kind": kind, "metadata": {"name": name}, "spec": {
+            "replicas": replicas, "selector": {"matchLabels": {"app": "x"}},
+            "template": {"metadata": {"labels": {"app": "x"}}, "spec": {"containers": [{"name": "c", "image": "i"}]}}}})
+    };
+    let deployments = "/apis/apps/v1/namespaces/default/deployments";
+    must(cluster.post(deployments, object("Deployment", "unlabelled", 1)).await).await;
+    let labels = json!({"metadata": {"labels": {"judged": "true"}}});
+    must(cluster.patch("merge", "/api/v1/namespaces/default", labels).await).await;
+    let refused = cluster.post(deployments, object("Deployment", "one", 1)).await;
+    // A text and a number cannot be joined: the expression says what failed instead.
+    assert_eq!(
+        refused.line(),
+        "422 Invalid: deployments.apps \"one\" is forbidden: ValidatingAdmissionPolicy 'replicas' with binding 'replicas' \
+         denied request: failed expression: variables.replicas > 1"
+    );
+    let refused = cluster.post(deployments, object("Deployment", "two", 2)).await;
+    assert!(refused.line().ends_with("failed expression: variables.oddReplicas"), "{}", refused.line());
+    must(cluster.post(deployments, object("Deployment", "three", 3)).await).await;
+    must(cluster.post("/apis/apps/v1/namespaces/default/replicasets", object("ReplicaSet", "one", 1)).await).await;
+}
+
+/// Upstream: the same file, "should type check a CRD" and "should type check validation expressions".
+#[tokio::test]
+async fn kinds_of_definitions_are_type_checked_too() {
+    let cluster = Cluster::new().await;
+    let properties =
+        json!({"cronSpec": {"type": "string"}, "image": {"type": "string"}, "replicas": {"type": "integer"}});
+    let schema = json!({"type": "object", "properties": {"spec": {"type": "object", "properties": properties}}});
+    let definition = json!({"metadata": {"name": "crontabs.stable.example.com"}, "spec": {
+        "group": "stable.example.com", "scope": "Namespaced", "names": {"plural": "crontabs", "kind": "CronTab"},
+        "versions": [{"name": "v1", "served": true, "storage": true, "schema": {"openAPIV3Schema": schema}}],
+    }});
+    must(cluster.post("/apis/apiextensions.k8s.io/v1/customresourcedefinitions", definition).await).await;
+    let mut events = cluster.watch(&format!("{GROUP}/validatingadmissionpolicies?watch=true")).await;
+    let rule = json!({"apiGroups": ["stable.example.com"], "apiVersions": ["v1"], "operations": ["*"], "resources": ["crontabs"]});
+    for (name, validations, expected) in [
+        ("correct", json!([{"expression": "object.spec.replicas > 1"}]), vec![]),
+        (
+            "confused",
+            json!([
+                {"expression": "object.spec.replicas > '1'", "messageExpression": "'got ' + object.spec.replicas"},
+                {"expression": "object.spec.maxRetries < 10"},
+            ]),
+            vec![
+                ("spec.validations[0].expression", "found no matching overload for '_>_' applied to '(int, string)'"),
+                (
+                    "spec.validations[0].messageExpression",
+                    "found no matching overload for '_+_' applied to '(string, int)'",
+                ),
+                ("spec.validations[1].expression", "undefined field 'maxRetries'"),
+            ],
+        ),
+    ] {
+        let spec = json!({"matchConstraints": {"resourceRules": [rule]}, "validations": validations});
+        must(policy(&cluster, name, spec).await).await;
+        let checked = loop {
+            let event = events.next().await.expect("an event")["object"].clone();
+            if event["metadata"]["name"] == name && event["status"]["typeChecking"].is_object() {
+                break event["status"]["typeChecking"]["expressionWarnings"].as_array().cloned().unwrap_or_default();
+            }
+        };
+        assert_eq!(checked.len(), expected.len(), "{checked:?}");
+        for (warning, (field, words)) in checked.iter().zip(expected) {
+            assert_eq!(warning["fieldRef"], field);
+            assert!(warning["warning"].as_str().is_some_and(|text| text.contains(words)), "{warning}");
+        }
+    }
+}
+
+/// Upstream: the same file and mutatingadmissionpolicy.go, "should support ... API operations".
+#[tokio::test]
+async fn policies_and_bindings_have_all_their_operations() {
+    let cluster = Cluster::new().await;
+    let group = cluster.get("/apis/admissionregistration.k8s.io").await;
+    assert!(group.at("/versions").to_string().contains("\"admissionregistration.k8s.io/v1\""), "{}", group.body);
+    let served = cluster.get(GROUP).await;
+    let validates = json!({"matchConstraints": config_maps(), "validations": [{"expression": "true"}]});
+    let mutation = json!({"patchType": "ApplyConfiguration", "applyConfiguration": {"expression": "Object{}"}});
+    let mutates = json!({"matchConstraints": config_maps(), "mutations": [mutation], "reinvocationPolicy": "Never"});
+    for (plural, spec, change) in [
+        ("validatingadmissionpolicies", validates, json!({"failurePolicy": "Ignore"})),
+        ("mutatingadmissionpolicies", mutates, json!({"failurePolicy": "Ignore"})),
+        (
+            "validatingadmissionpolicybindings",
+            json!({"policyName": "gone", "validationActions": ["Deny"]}),
+            json!({"validationActions": ["Audit"]}),
+        ),
+        ("mutatingadmissionpolicybindings", json!({"policyName": "gone"}), json!({"policyName": "other"})),
+    ] {
+        let resources = served.at("/resources").as_array().expect("resources");
+        let resource = resources.iter().find(|resource| resource["name"] == plural).expect("it is discovered");
+        let verbs = json!(["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"]);
+        assert_eq!(resource["verbs"], verbs, "{plural}");
+        let path = format!("{GROUP}/{plural}");
+        let object = json!({"metadata": {"generateName": "e2e-", "labels": {"e2e": "x"}}, "spec": spec});
+        let mut last = Value::Null;
+        for _ in 0..3 {
+            last = must(cluster.post(&path, object.clone()).await).await.body;
+        }
+        let one = format!("{path}/{}", last["metadata"]["name"].as_str().expect("a name"));
+        assert_eq!(cluster.get(&one).await.at("/metadata/uid"), &last["metadata"]["uid"]);
+        let selected = format!("{path}?labelSelector=e2e%3Dx");
+        let list = cluster.get(&selected).await;
+        let from = list.at("/metadata/resourceVersion").as_str().expect("a revision");
+        let mut watch = cluster.watch(&format!("{selected}&watch=true&resourceVersion={from}")).await;
+        let patch = json!({"metadata": {"annotations": {"patched": "true"}}, "spec": change});
+        let patched = must(cluster.patch("merge", &one, patch).await).await;
+        let (field, value) = change.as_object().and_then(|change| change.iter().next()).expect("a change");
+        assert_eq!(patched.at(&format!("/spec/{field}")), value);
+        let annotate = |object: &mut Value| object["metadata"]["annotations"]["updated"] = "true".into();
+        let updated = put(&cluster, &one, &annotate).await;
+        assert_eq!(updated.at("/metadata/annotations"), &json!({"patched": "true", "updated": "true"}));
+        loop {
+            let event = watch.next().await.expect("an event");
+            assert_eq!(event["type"], "MODIFIED", "{event}");
+            if event["object"]["metadata"]["annotations"]["updated"] == "true" {
+                break;
+            }
+        }
+        if plural == "validatingadmissionpolicies" {
+            status_is_written_by_itself(&cluster, &one).await;
+        }
+        must(cluster.delete(&one).await).await;
+        assert_eq!(cluster.get(&one).await.code, 404);
+        let items = |list: Answer| list.at("/items").as_array().map_or(0, Vec::len);
+        assert_eq!(items(cluster.get(&selected).await), 2);
+        must(cluster.delete(&selected).await).await;
+        assert_eq!(items(cluster.get(&selected).await), 0);
+    }
+}
+
+/// get, patch and update of `/status`.
+async fn status_is_written_by_itself(cluster: &Cluster, path: &str) {
+    let status = format!("{path}/status");
+    let condition = |kind: &str| json!({"type": kind, "status": "True", "reason": "E2E", "message": "", "lastTransitionTime": "2026-01-01T00:00:00Z"});
+    let patch = json!({"status": {"conditions": [condition("StatusPatched")]}});
+    let patched = must(cluster.patch("merge", &status, patch).await).await;
+    assert_eq!(patched.at("/status/conditions/0/type"), "StatusPatched");
+    let more = |object: &mut Value| {
+        object["spec"]["failurePolicy"] = "Fail".into();
+        object["status"]["conditions"].as_array_mut().expect("conditions").push(condition("StatusUpdated"));
+    };
+    let updated = put(cluster, &status, &more).await;
+    assert_eq!(
+        (updated.at("/spec/failurePolicy"), updated.at("/status/conditions/1/type")),
+        (&json!("Ignore"), &json!("StatusUpdated"))
+    );
+    assert_eq!(cluster.get(&status).await.at("/status/conditions"), updated.at("/status/conditions"));
+}
+
+/// Reads, changes and puts an object; again, while the type checker writes its status in between.
+async fn put(cluster: &Cluster, path: &str, change: &dyn Fn(&mut Value)) -> Answer {
+    loop {
+        let mut object = cluster.get(path).await.body;
+        change(&mut object);
+        let answer = cluster.put(path, object).await;
+        if answer.code != 409 {
+            return must(answer).await;
+        }
+    }
+}

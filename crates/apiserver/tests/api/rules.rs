@@ -182,3 +182,71 @@ async fn what_is_empty_is_applied_as_well() {
     let less = thing(json!({"kept": 1})).await;
     assert_eq!(less.at("/spec"), &json!({"kept": 1}), "{}", less.line());
 }
+
+/// Addresses and networks have one spelling in every field (upstream: `StrictIPCIDRValidation`, on since 1.36).
+#[tokio::test]
+async fn addresses_have_one_spelling_everywhere() {
+    let cluster = Cluster::new().await;
+    cluster.post("/api/v1/namespaces/default/serviceaccounts", json!({"metadata": {"name": "default"}})).await;
+    let zeros = "must not have leading 0s";
+    let mapped = "must not be an IPv4-mapped IPv6 address";
+    let bits = "must not have bits set beyond the prefix length";
+    let pod = |field: &str, value: Value| {
+        ("/api/v1/namespaces/default/pods", json!({"containers": [{"name": "c", "image": "i"}], field: value}))
+    };
+    let peer = |block: Value| {
+        let spec = json!({"podSelector": {}, "policyTypes": ["Ingress"], "ingress": [{"from": [{"ipBlock": block}]}]});
+        ("/apis/networking.k8s.io/v1/namespaces/default/networkpolicies", spec)
+    };
+    for ((path, spec), field, words) in [
+        (pod("dnsConfig", json!({"nameservers": ["010.0.0.1"]})), "spec.dnsConfig.nameservers[0]", zeros),
+        (pod("hostAliases", json!([{"ip": "::ffff:1.2.3.4", "hostnames": ["a"]}])), "spec.hostAliases[0].ip", mapped),
+        (peer(json!({"cidr": "10.0.0.1/8"})), "spec.ingress[0].from[0].ipBlock.cidr", bits),
+        (
+            peer(json!({"cidr": "10.0.0.0/8", "except": ["10.1.0.1/16"]})),
+            "spec.ingress[0].from[0].ipBlock.except[0]",
+            bits,
+        ),
+        (peer(json!({"cidr": "010.0.0.0/8"})), "spec.ingress[0].from[0].ipBlock.cidr", zeros),
+        (
+            ("/api/v1/nodes", json!({"podCIDR": "10.244.0.1/24", "podCIDRs": ["10.244.0.1/24"]})),
+            "spec.podCIDRs[0]",
+            bits,
+        ),
+        (("/apis/networking.k8s.io/v1/servicecidrs", json!({"cidrs": ["10.1.0.1/24"]})), "spec.cidrs[0]", bits),
+    ] {
+        let refused = cluster.post(path, json!({"metadata": {"name": "a"}, "spec": spec})).await;
+        told(&refused, field, words);
+    }
+    let slice = json!({"metadata": {"name": "a"}, "addressType": "IPv4", "endpoints": [{"addresses": ["010.0.0.1"]}]});
+    let refused = cluster.post("/apis/discovery.k8s.io/v1/namespaces/default/endpointslices", slice).await;
+    told(&refused, "endpoints[0].addresses[0]", zeros);
+    let subset = json!({"addresses": [{"ip": "010.0.0.1"}], "ports": [{"port": 80}]});
+    let endpoints = json!({"metadata": {"name": "a"}, "subsets": [subset]});
+    let refused = cluster.post("/api/v1/namespaces/default/endpoints", endpoints).await;
+    told(&refused, "subsets[0].addresses[0].ip", zeros);
+    let own = json!({"metadata": {"name": "a"}, "spec": {"clusterIP": "010.96.0.77", "ports": [{"port": 80}]}});
+    told(&cluster.post(SERVICES, own).await, "spec.clusterIPs[0]", zeros);
+
+    let balanced = json!({"metadata": {"name": "lb"}, "spec": {"type": "LoadBalancer", "ports": [{"port": 80}]}});
+    assert_eq!(cluster.post(SERVICES, balanced).await.code, 201);
+    let status = json!({"status": {"loadBalancer": {"ingress": [{"ip": "010.0.0.1"}]}}});
+    let refused = cluster.patch("merge", &format!("{SERVICES}/lb/status"), status.clone()).await;
+    told(&refused, "status.loadBalancer.ingress[0].ip", zeros);
+    let ingresses = "/apis/networking.k8s.io/v1/namespaces/default/ingresses";
+    // The name of a Service may begin with a digit wherever it stands.
+    let backend = json!({"service": {"name": "1st", "port": {"number": 80}}});
+    let ingress = json!({"metadata": {"name": "i"}, "spec": {"defaultBackend": backend}});
+    let made = cluster.post(ingresses, ingress).await;
+    assert_eq!(made.code, 201, "{}", made.line());
+    let refused = cluster.patch("merge", &format!("{ingresses}/i/status"), status).await;
+    told(&refused, "status.loadBalancer.ingress[0].ip", zeros);
+}
+
+fn told(refused: &Answer, field: &str, words: &str) {
+    assert_eq!(refused.code, 422, "{field}: {}", refused.line());
+    let causes = refused.at("/details/causes").as_array().expect("causes");
+    let cause = causes.iter().find(|cause| cause["field"] == field);
+    let message = cause.and_then(|cause| cause["message"].as_str()).unwrap_or_default();
+    assert!(message.contains(words), "{field}: {}", refused.line());
+}

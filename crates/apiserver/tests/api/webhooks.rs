@@ -258,6 +258,40 @@ async fn failures_follow_the_policy() {
     assert_eq!(make(&cluster, "b").await.code, 201);
 }
 
+/// Whatever goes wrong is a failure: who fails closed lets nothing pass.
+#[tokio::test]
+async fn answers_that_are_none_are_failures() {
+    let answers = [
+        (500, json!({})),
+        (404, json!("who?")),
+        (200, json!("no review")),
+        (200, json!({"apiVersion": "v1", "kind": "Pod"})),
+        (200, json!({"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview"})),
+        (302, json!({})),
+    ];
+    let (cluster, scope) = (Cluster::new().await, Scope::root());
+    for (index, (code, body)) in answers.into_iter().enumerate() {
+        let reply = body.clone();
+        let hook = webhook::testing::TestServer::start(&scope, move |_, _| (code, reply.clone())).await;
+        for (policy, code) in [("Fail", 500), ("Ignore", 201)] {
+            let name = format!("{}-{index}", policy.to_lowercase());
+            let webhook = json!({
+                "name": "hook.example.com", "sideEffects": "None", "admissionReviewVersions": ["v1"], "failurePolicy": policy,
+                "clientConfig": {"url": hook.url, "caBundle": STANDARD.encode(&hook.ca_pem)},
+                "rules": [{"operations": ["*"], "apiGroups": [""], "apiVersions": ["v1"], "resources": ["configmaps"]}],
+            });
+            for kind in [VALIDATING, MUTATING] {
+                configure(&cluster, kind, &name, std::slice::from_ref(&webhook)).await;
+                let answer = make(&cluster, &format!("{name}-{}", kind.len())).await;
+                assert_eq!(answer.code, code, "{policy} {body}: {}", answer.line());
+                assert!(code == 201 || answer.line().contains("failed calling webhook"), "{}", answer.line());
+                assert_eq!(cluster.delete(&format!("{kind}/{name}")).await.code, 200);
+            }
+        }
+    }
+    scope.cancel();
+}
+
 #[tokio::test]
 async fn certificates_are_checked() {
     let cluster = Cluster::new().await;
@@ -377,20 +411,52 @@ async fn a_silent_webhook_is_given_its_time_and_no_more() {
     assert_eq!(make(&cluster, "a").await.line(), expected);
 }
 
+/// Upstream: test/e2e/apimachinery/webhook.go, "match conditions". They are compiled whenever they are written.
 #[tokio::test]
 async fn conditions_narrow_down_what_is_asked() {
+    for kind in [VALIDATING, MUTATING] {
+        let cluster = Cluster::new().await;
+        let hook = Hook::start(|_| json!({"allowed": false})).await;
+        let with = |expressions: &[&str]| {
+            let conditions: Vec<Value> = expressions
+                .iter()
+                .enumerate()
+                .map(|(index, expression)| json!({"name": format!("expression-{index}"), "expression": expression}))
+                .collect();
+            hook.webhook(json!({"matchConditions": conditions}))
+        };
+        configure(&cluster, kind, "v", &[with(&["object.metadata.name != 'free'"])]).await;
+        assert_eq!(make(&cluster, "free").await.code, 201);
+        assert_eq!(make(&cluster, "bound").await.code, 400);
+        let and = json!([{"op": "add", "path": "/webhooks/0/matchConditions/-", "value":
+            {"name": "and", "expression": "object.metadata.name != 'open'"}}]);
+        let changed = cluster.patch("json", &format!("{kind}/v"), and).await;
+        assert_eq!(changed.at("/webhooks/0/matchConditions/1/name"), "and", "{}", changed.line());
+        assert_eq!(make(&cluster, "open").await.code, 201);
+        assert_eq!(make(&cluster, "bound").await.code, 400);
+        let broken = json!({"metadata": {"name": "w"}, "webhooks": [with(&["... [] bad expression"])]});
+        let created = cluster.post(kind, broken).await;
+        let patch =
+            json!([{"op": "replace", "path": "/webhooks/0/matchConditions/0/expression", "value": "object.metadata."}]);
+        let patched = cluster.patch("json", &format!("{kind}/v"), patch).await;
+        for refused in [created, patched] {
+            assert_eq!(refused.code, 422, "{}", refused.line());
+            assert_eq!(refused.at("/details/causes/0/field"), "webhooks[0].matchConditions[0].expression");
+            assert!(refused.line().contains("compilation failed"), "{}", refused.line());
+        }
+    }
+}
+
+/// Upstream: test/e2e/apimachinery/webhook.go, "should mutate everything except 'skip-me' configmaps".
+#[tokio::test]
+async fn what_a_condition_leaves_out_is_not_changed() {
     let cluster = Cluster::new().await;
-    let hook = Hook::start(|_| json!({"allowed": false})).await;
-    let with = |expression: &str| {
-        let condition = json!({"name": "by-name", "expression": expression});
-        hook.webhook(json!({"matchConditions": [condition]}))
-    };
-    configure(&cluster, VALIDATING, "v", &[with("object.metadata.name != 'free'")]).await;
-    assert_eq!(make(&cluster, "free").await.code, 201);
-    assert_eq!(make(&cluster, "bound").await.code, 400);
-    let broken = json!({"metadata": {"name": "w"}, "webhooks": [with("object.metadata.")]});
-    let refused = cluster.post(VALIDATING, broken).await;
-    assert_eq!(refused.code, 422, "{}", refused.line());
+    let hook = Hook::start(|_| patch(json!([{"op": "add", "path": "/data", "value": {"changed": "yes"}}]))).await;
+    let condition = json!({"name": "skip-me", "expression": "object.metadata.name != 'skip-me'"});
+    configure(&cluster, MUTATING, "m", &[hook.webhook(json!({"matchConditions": [condition]}))]).await;
+    assert_eq!(make(&cluster, "skip-me").await.at("/data"), &Value::Null);
+    assert_eq!(make(&cluster, "other").await.at("/data/changed"), "yes");
+    assert_eq!(hook.asked().len(), 1);
 }
 
 #[tokio::test]

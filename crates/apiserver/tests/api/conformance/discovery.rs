@@ -118,6 +118,8 @@ async fn certificate_signing_requests_have_all_their_operations() {
     let cluster = Cluster::new().await;
     let (_, versions) = group(&cluster, "certificates.k8s.io").await;
     assert!(versions.iter().any(|version| version == "certificates.k8s.io/v1"), "{versions:?}");
+    let own = cluster.get("/apis/certificates.k8s.io").await;
+    assert_eq!(own.at("/preferredVersion/groupVersion"), "certificates.k8s.io/v1", "{}", own.body);
     let all = resources(&cluster.get("/apis/certificates.k8s.io/v1").await);
     for line in [
         "certificatesigningrequests: create delete deletecollection get list patch update watch",
@@ -148,8 +150,13 @@ async fn certificate_signing_requests_have_all_their_operations() {
     updated["metadata"]["annotations"]["updated"] = "true".into();
     let updated = cluster.put(&one, updated).await;
     assert_eq!(updated.at("/metadata/annotations/updated"), "true", "{}", updated.line());
-    for _ in 0..2 {
-        assert_eq!(watch.line().await, format!("MODIFIED {}", made[0]));
+    for annotation in ["patched", "updated"] {
+        let event = watch.next().await.expect("an event");
+        assert_eq!(
+            (&event["type"], &event["object"]["metadata"]["name"]),
+            (&json!("MODIFIED"), got.at("/metadata/name"))
+        );
+        assert_eq!(event["object"]["metadata"]["annotations"][annotation], "true", "{event}");
     }
 
     let condition = |kind: &str| json!({"type": kind, "status": "True", "reason": "E2E", "message": "by a test"});

@@ -133,6 +133,38 @@ async fn status_and_scale_are_parts_of_their_own() {
     assert_eq!(cluster.get(&format!("{path}/nothing")).await.code, 404);
 }
 
+/// A status in a configuration for the main resource is nobody's, and so is a spec in one for the status.
+#[tokio::test]
+async fn who_applies_owns_the_part_that_is_written() {
+    let cluster = Cluster::new().await;
+    define(&cluster, with_subresources()).await;
+    let whole = |size: u32| {
+        let object = with(thing("a", json!({"size": size})), "/status", json!({"size": size}));
+        with(object, "/metadata/labels", json!({"size": size.to_string()}))
+    };
+    let path = |part: &str, manager: &str| format!("{THINGS}/a{part}?fieldManager={manager}&force=true");
+    let created = cluster.patch("apply", &path("", "main"), whole(1)).await;
+    assert_eq!((created.code, created.at("/status")), (201, &Value::Null), "{}", created.line());
+    let status = cluster.patch("apply", &path("/status", "state"), whole(2)).await;
+    assert_eq!(status.code, 200, "{}", status.line());
+    assert_eq!((status.at("/spec/size"), status.at("/status/size")), (&json!(1), &json!(2)));
+    assert_eq!(status.at("/metadata/labels/size"), "1");
+    let main = cluster.patch("apply", &path("", "main"), whole(3)).await;
+    assert_eq!((main.at("/spec/size"), main.at("/status/size")), (&json!(3), &json!(2)), "{}", main.line());
+    let owned: Vec<(&Value, &Value)> = main
+        .at("/metadata/managedFields")
+        .as_array()
+        .expect("owners")
+        .iter()
+        .map(|entry| (&entry["manager"], &entry["fieldsV1"]))
+        .collect();
+    let (of_main, of_state) = (
+        json!({"f:metadata": {"f:labels": {"f:size": {}}}, "f:spec": {"f:size": {}}}),
+        json!({"f:status": {"f:size": {}}}),
+    );
+    assert_eq!(owned, [(&json!("main"), &of_main), (&json!("state"), &of_state)]);
+}
+
 #[tokio::test]
 async fn tables_have_the_columns_of_the_definition() {
     let cluster = Cluster::new().await;

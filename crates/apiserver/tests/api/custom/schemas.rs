@@ -146,3 +146,39 @@ async fn what_is_written_while_its_schema_is_replaced_is_read_in_the_new_form() 
     assert_eq!(cluster.get(&format!("{THINGS}/a")).await.at("/spec"), &restored);
     assert_eq!(cluster.get(THINGS).await.at("/items/0/spec"), &restored);
 }
+
+/// Upstream: test/e2e/apimachinery/crd_validation_rules.go.
+#[tokio::test]
+async fn rules_that_cannot_be_followed_are_refused_with_their_definition() {
+    let cluster = Cluster::new().await;
+    let ruled = |rule: &str| {
+        let rules = json!([{ "rule": rule }]);
+        with(spec(json!({"x": {"type": "integer"}})), "/x-kubernetes-validations", rules)
+    };
+    let dear = json!([{"rule": "self.all(s, s == 'string constant')"}]);
+    let texts = json!({"type": "array", "items": {"type": "string"}, "x-kubernetes-validations": dear});
+    for (spec, words) in [
+        (ruled("self = 42"), "Syntax error"),
+        (ruled("self.z == 100"), "undefined field 'z'"),
+        (spec(json!({"x": {"type": "array", "items": texts}})), "exceeds budget"),
+    ] {
+        let refused = cluster.post(DEFINITIONS, definition(spec)).await;
+        assert_eq!(refused.code, 422, "{}", refused.line());
+        assert!(refused.line().contains(words), "{}", refused.line());
+    }
+    let pairs = json!([{"rule": "self.all(x, self.all(y, x == y))"}]);
+    let numbers =
+        json!({"type": "array", "maxItems": 725, "items": {"type": "integer"}, "x-kubernetes-validations": pairs});
+    let rising = json!({"type": "integer", "x-kubernetes-validations": [{"rule": "self > oldSelf"}]});
+    define(&cluster, definition(spec(json!({"largeArray": numbers, "num": rising})))).await;
+    let refused = cluster.post(THINGS, thing("a", json!({"largeArray": vec![20; 725]}))).await;
+    assert_eq!(refused.code, 422);
+    assert!(refused.line().contains("call cost exceeds limit"), "{}", refused.line());
+    let made = cluster.post(THINGS, thing("a", json!({"num": 10}))).await;
+    assert_eq!(made.code, 201, "there is nothing yet to rise from: {}", made.line());
+    let sunk = cluster.put(&format!("{THINGS}/a"), with(made.body, "/spec/num", json!(9))).await;
+    assert_eq!(
+        sunk.line(),
+        r#"422 Invalid: Thing.example.com "a" is invalid: spec.num: Invalid value: 9: failed rule: self > oldSelf"#
+    );
+}
