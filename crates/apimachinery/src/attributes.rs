@@ -58,4 +58,9 @@ impl<'a> Attributes<'a> {
             selectors: None,
         }
     }
+
+    /// A request of `user` about a resource that is still to be named.
+    pub fn on_resource(user: &'a UserInfo) -> Self {
+        Self { is_resource: true, ..Self::by(user) }
+    }
 }

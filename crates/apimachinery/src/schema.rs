@@ -189,6 +189,8 @@ pub struct Node {
 pub struct Field {
     /// The JSON name.
     pub name: Symbol,
+    /// The name's first bytes.
+    beginning: Beginning,
     /// The schema of the value.
     pub node: NodeId,
     /// Whether the field must be there.
@@ -202,6 +204,19 @@ pub struct Field {
     /// The key that strategic merge tells list items apart by.
     pub merge_key: Option<Symbol>,
     default: Option<u32>,
+}
+
+/// The first eight bytes of a name, ordered as names are: most fields are told apart without a look at their texts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Beginning(u64);
+
+impl Beginning {
+    fn of(name: &str) -> Self {
+        let mut bytes = [0; 8];
+        let length = name.len().min(8);
+        bytes[..length].copy_from_slice(&name.as_bytes()[..length]);
+        Self(u64::from_be_bytes(bytes))
+    }
 }
 
 /// Many schemas in one arena.
@@ -252,7 +267,9 @@ impl SchemaSet {
     /// The field `name` of a row.
     pub fn field(&self, fields: Fields, name: &str) -> Option<&Field> {
         let row = self.fields(fields);
-        row.binary_search_by(|field| self.text(field.name).cmp(name)).ok().map(|index| &row[index])
+        let beginning = Beginning::of(name);
+        let order = |field: &Field| field.beginning.cmp(&beginning).then_with(|| self.text(field.name).cmp(name));
+        row.binary_search_by(order).ok().map(|index| &row[index])
     }
 
     /// The fields of a row that are written though nobody gave them.

@@ -263,13 +263,12 @@ rules:
                 let (resource, subresource) = resource.split_once('/').unwrap_or((resource, ""));
                 Attributes {
                     verb,
-                    is_resource: true,
                     version: "v1",
                     resource,
                     subresource,
                     namespace: namespace.trim_matches('-'),
                     name,
-                    ..Attributes::by(&user)
+                    ..Attributes::on_resource(&user)
                 }
             }
             _ => panic!("{thing}"),

@@ -245,12 +245,11 @@ mod tests {
         let user = UserInfo::new("ann", ["dev"]);
         let facts = Attributes {
             verb: "create",
-            is_resource: true,
             version: "v1",
             resource: "pods",
             namespace: "shop",
             path: "/api/v1/namespaces/shop/pods",
-            ..Attributes::by(&user)
+            ..Attributes::on_resource(&user)
         };
         let begin = Begin { audit_id: "7".into(), request_uri: facts.path.into(), ..Begin::default() };
         let trail = audit.begin(&facts, begin).expect("written down");

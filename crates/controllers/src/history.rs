@@ -2,21 +2,25 @@
 //!
 //! upstream: pkg/controller/history/controller_history.go
 
+use std::fmt::Debug;
 use std::sync::Arc;
 
 use client::Client;
 use k8s_openapi::NamespaceResourceScope;
-use k8s_openapi::api::apps::v1::ControllerRevision;
+use k8s_openapi::api::apps::v1::{ControllerRevision, DaemonSet, StatefulSet};
 use k8s_openapi::api::core::v1::PodTemplateSpec;
 use k8s_openapi::apimachinery::pkg::runtime::RawExtension;
 use kube::api::{DeleteParams, ObjectMeta, PostParams};
 use kube::{Api, Resource, ResourceExt};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use client::ApiError;
 
 use crate::owners::controller_ref;
 use crate::template_hash::template_hash;
+use crate::writes::replace_status;
 
 /// The label of pods and revisions that names the revision.
 pub const REVISION_HASH: &str = "controller-revision-hash";
@@ -75,46 +79,82 @@ pub fn hash_of(revision: &ControllerRevision) -> String {
     revision.labels().get(REVISION_HASH).cloned().unwrap_or_default()
 }
 
-/// How the revision of a template was settled.
-pub enum Settled {
-    /// It is this one.
-    Is(Arc<ControllerRevision>),
-    /// Another template has its name: the owner must count a collision.
+/// A set whose pods belong to revisions of its template.
+pub trait Revisioned:
+    Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + DeserializeOwned + Serialize
+{
+    /// What pods are made of.
+    fn template(&self) -> &PodTemplateSpec;
+
+    /// How often the name of a revision was another's (`status.collisionCount`).
+    fn collision_count(&self) -> Option<i32>;
+
+    /// Writes that number into the status.
+    fn set_collision_count(&mut self, count: i32);
+}
+
+macro_rules! revisioned {
+    ($($set:ty),+) => {$(
+        impl Revisioned for $set {
+            fn template(&self) -> &PodTemplateSpec {
+                &self.spec.template
+            }
+
+            fn collision_count(&self) -> Option<i32> {
+                self.status.as_ref()?.collision_count
+            }
+
+            fn set_collision_count(&mut self, count: i32) {
+                self.status.get_or_insert_default().collision_count = Some(count);
+            }
+        }
+    )+};
+}
+
+revisioned!(DaemonSet, StatefulSet);
+
+/// Why the revision of a set's template is not settled.
+#[derive(Debug, thiserror::Error)]
+pub enum SettleError {
+    /// The API refused.
+    #[error(transparent)]
+    Api(#[from] kube::Error),
+    /// Another template has its name: counted, so that the next attempt takes another one.
+    #[error("the name of the new revision is taken; another one is tried")]
     Collision,
 }
 
-/// Finds or makes the revision of a template, as the highest one.
-pub async fn ensure<O>(
+/// Finds or makes the revision of a set's template, as the highest one.
+pub async fn settle<S: Revisioned>(
     client: &Client,
-    owner: &O,
-    template: &PodTemplateSpec,
+    set: &S,
     known: &[Arc<ControllerRevision>],
-    collisions: Option<i32>,
-) -> Result<Settled, kube::Error>
-where
-    O: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
-{
-    let api: Api<ControllerRevision> = Api::namespaced(client.clone(), &owner.namespace().unwrap_or_default());
+) -> Result<Arc<ControllerRevision>, SettleError> {
+    let api: Api<ControllerRevision> = Api::namespaced(client.clone(), &set.namespace().unwrap_or_default());
     let highest = highest(known);
-    if let Some(found) = find(known, template) {
+    if let Some(found) = find(known, set.template()) {
         if found.revision == Some(highest) {
-            return Ok(Settled::Is(found.clone()));
+            return Ok(found.clone());
         }
         // Rolled back to: it becomes the newest.
         let mut newest = (**found).clone();
         newest.revision = Some(highest + 1);
-        let written = api.replace(&newest.name_any(), &PostParams::default(), &newest).await?;
-        return Ok(Settled::Is(Arc::new(written)));
+        return Ok(Arc::new(api.replace(&newest.name_any(), &PostParams::default(), &newest).await?));
     }
-    let new = new_revision(owner, template, highest + 1, collisions);
+    let new = new_revision(set, set.template(), highest + 1, set.collision_count());
     match api.create(&PostParams::default(), &new).await {
-        Ok(made) => Ok(Settled::Is(Arc::new(made))),
-        Err(err) if err.is_already_exists() => {
-            let there = api.get(&new.name_any()).await?;
-            Ok(if there.data == new.data { Settled::Is(Arc::new(there)) } else { Settled::Collision })
-        }
-        Err(err) => Err(err),
+        Ok(made) => return Ok(Arc::new(made)),
+        Err(err) if err.is_already_exists() => {}
+        Err(err) => return Err(err.into()),
     }
+    let there = api.get(&new.name_any()).await?;
+    if there.data == new.data {
+        return Ok(Arc::new(there));
+    }
+    let mut counted = set.clone();
+    counted.set_collision_count(set.collision_count().unwrap_or(0) + 1);
+    replace_status(client, &counted).await?;
+    Err(SettleError::Collision)
 }
 
 /// Deletes the oldest revisions that nobody uses, beyond `limit`.

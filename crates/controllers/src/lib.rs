@@ -5,6 +5,7 @@
 //! timers wake keys in a work queue. It never knows the API server or the store.
 //! Start reading at [`controllers`], then [`replicaset`] as the pattern all others follow.
 
+pub mod availability;
 pub mod bootstrap;
 pub mod certificates;
 pub mod context;

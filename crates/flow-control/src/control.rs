@@ -200,8 +200,7 @@ mod tests {
     }
 
     fn request(control: &FlowControl, user: &UserInfo, verb: &str, work: Work) -> Request {
-        let asked =
-            Attributes { verb, is_resource: true, resource: "pods", namespace: "a", name: "x", ..Attributes::by(user) };
+        let asked = Attributes { verb, resource: "pods", namespace: "a", name: "x", ..Attributes::on_resource(user) };
         control.classify(&asked, work).expect("catch-all at least")
     }
 
@@ -365,7 +364,7 @@ mod tests {
         let (control, _) = control(1);
         queued(&control);
         let person = UserInfo::new("jo", ["dev"]);
-        let asked = Attributes { verb: "watch", is_resource: true, resource: "pods", ..Attributes::by(&person) };
+        let asked = Attributes { verb: "watch", resource: "pods", ..Attributes::on_resource(&person) };
         let _watches: Vec<_> = (0..20).map(|_| control.watches().register(&asked)).collect();
         drop(request(&control, &person, "update", Work::Write).seat(LONG).await.expect("free"));
         seat(&control, &person).await.expect("after the watchers were served");

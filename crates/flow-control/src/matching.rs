@@ -88,7 +88,7 @@ mod tests {
             [group, resource, namespace] => {
                 let (resource, subresource) = resource.split_once('/').unwrap_or((resource, ""));
                 let (group, namespace) = (group.trim_matches('-'), namespace.trim_matches('-'));
-                Attributes { verb, is_resource: true, group, resource, subresource, namespace, ..Attributes::by(user) }
+                Attributes { verb, group, resource, subresource, namespace, ..Attributes::on_resource(user) }
             }
             _ => panic!("a path, or group, resource and namespace"),
         };

@@ -75,11 +75,10 @@ mod tests {
         let user = UserInfo::anonymous();
         let asked = |namespace: &'static str, name: &'static str| Attributes {
             verb: "update",
-            is_resource: true,
             resource: "pods",
             namespace,
             name,
-            ..Attributes::by(&user)
+            ..Attributes::on_resource(&user)
         };
         let tracker = Arc::new(WatchTracker::default());
         let held = [("", ""), ("a", ""), ("a", "x"), ("b", ""), ("", "x")];

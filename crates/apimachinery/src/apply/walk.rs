@@ -83,7 +83,11 @@ impl Items {
                 Value::Object(_) => Err("associative list without keys has an element that's a map type"),
                 Value::Array(_) => Err("not supported: associative list with lists as elements"),
                 Value::Null => Err("associative list without keys has an element that's an explicit null"),
-                scalar => Ok(format!("v:{scalar}")),
+                scalar => {
+                    let mut step = String::from("v:");
+                    push_scalar(&mut step, scalar);
+                    Ok(step)
+                }
             };
         }
         let Value::Object(item) = item else {
@@ -98,15 +102,19 @@ impl Items {
     }
 
     fn keyed_step(self, schema: &SchemaSet, item: &Map<String, Value>) -> Option<String> {
-        let keys = schema.keys(self.keys);
         let value = |name: &str| item.get(name).or_else(|| self.default(schema, name));
-        // One key that is a string is the usual case: no map, no sorting.
-        let mut names = keys.clone();
-        if let (1, Some(name)) = (keys.len(), names.next()) {
-            return Some(format!("k:{{{}:{}}}", Value::from(name), value(name)?));
+        let mut found: Vec<(&str, &Value)> =
+            schema.keys(self.keys).filter_map(|name| Some((name, value(name)?))).collect();
+        found.sort_unstable_by_key(|(name, _)| *name);
+        let mut step = String::from("k:");
+        for (index, (name, value)) in found.iter().enumerate() {
+            step.push(if index == 0 { '{' } else { ',' });
+            push_text(&mut step, name);
+            step.push(':');
+            push_scalar(&mut step, value);
         }
-        let found: Map<String, Value> = keys.filter_map(|name| Some((name.to_owned(), value(name)?.clone()))).collect();
-        (!found.is_empty()).then(|| format!("k:{}", Value::Object(found)))
+        step.push('}');
+        (!found.is_empty()).then_some(step)
     }
 
     fn default<'s>(self, schema: &'s SchemaSet, name: &str) -> Option<&'s Value> {
@@ -115,6 +123,24 @@ impl Items {
             _ => None,
         }
     }
+}
+
+/// A value as JSON; steps are made of short texts and numbers, for every item of every list of every write.
+fn push_scalar(json: &mut String, value: &Value) {
+    match value {
+        Value::String(text) => push_text(json, text),
+        other => json.push_str(&other.to_string()),
+    }
+}
+
+fn push_text(json: &mut String, text: &str) {
+    if text.bytes().any(|byte| byte < b' ' || byte == b'"' || byte == b'\\') {
+        json.push_str(&Value::from(text).to_string());
+        return;
+    }
+    json.push('"');
+    json.push_str(text);
+    json.push('"');
 }
 
 /// The entries of two maps side by side, each name once.

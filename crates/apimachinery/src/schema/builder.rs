@@ -294,6 +294,7 @@ impl Builder {
             });
             let field = Field {
                 name: self.intern(field.name),
+                beginning: super::Beginning::of(field.name),
                 node: field.node,
                 required: field.required,
                 omit_zero: field.omit_zero,

@@ -41,17 +41,12 @@ async fn may(request: &Request<'_>, verb: &str, signer: &str) -> bool {
     let domain = signer.split('/').next().unwrap_or_default();
     for name in [signer, &format!("{domain}/*")] {
         let asked = Attributes {
-            user: &request.cx.user,
             verb,
             group: GROUP,
             version: "*",
             resource: "signers",
-            subresource: "",
-            namespace: "",
             name,
-            is_resource: true,
-            path: "",
-            selectors: None,
+            ..Attributes::on_resource(&request.cx.user)
         };
         if request.cx.server.authorizer.judge(&asked).await.decision == Decision::Allow {
             return true;

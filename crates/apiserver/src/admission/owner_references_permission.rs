@@ -62,7 +62,6 @@ async fn judge(request: &Request<'_>, attributes: &Attributes<'_>, what: &str) -
 
 async fn may_delete(request: &Request<'_>) -> Result<(), StatusError> {
     let attributes = Attributes {
-        user: &request.cx.user,
         verb: "delete",
         group: &request.row.gvk.group,
         version: &request.row.gvk.version,
@@ -70,9 +69,7 @@ async fn may_delete(request: &Request<'_>) -> Result<(), StatusError> {
         subresource: request.subresource,
         namespace: request.namespace,
         name: &request.name,
-        is_resource: true,
-        path: "",
-        selectors: None,
+        ..Attributes::on_resource(&request.cx.user)
     };
     judge(request, &attributes, "cannot set an ownerRef on a resource you can't delete").await
 }
@@ -87,7 +84,6 @@ async fn may_set_finalizers(request: &Request<'_>, owner: &OwnerReference) -> Re
         )));
     };
     let attributes = Attributes {
-        user: &request.cx.user,
         verb: "update",
         group: &row.gvk.group,
         version: &row.gvk.version,
@@ -96,9 +92,7 @@ async fn may_set_finalizers(request: &Request<'_>, owner: &OwnerReference) -> Re
         // A reference that crosses namespaces is invalid; what it may do there is judged here.
         namespace: if row.is_namespaced() { request.namespace } else { "" },
         name: &owner.name,
-        is_resource: true,
-        path: "",
-        selectors: None,
+        ..Attributes::on_resource(&request.cx.user)
     };
     let what = "cannot set blockOwnerDeletion if an ownerReference refers to a resource you can't set finalizers on";
     judge(request, &attributes, what).await

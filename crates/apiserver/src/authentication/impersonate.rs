@@ -162,7 +162,6 @@ impl Checks<'_> {
         name: &'b str,
     ) -> Attributes<'b> {
         Attributes {
-            user: self.requestor,
             verb: self.verb,
             group,
             version: "v1",
@@ -170,9 +169,7 @@ impl Checks<'_> {
             subresource,
             namespace,
             name,
-            is_resource: true,
-            path: "",
-            selectors: None,
+            ..Attributes::on_resource(self.requestor)
         }
     }
 
@@ -346,17 +343,12 @@ mod tests {
         }
         let authorizer = Allowing(allowed, Mutex::default());
         let request = Attributes {
-            user: requestor,
             verb: "list",
-            group: "",
             version: "v1",
             resource: "pods",
-            subresource: "",
             namespace: "shop",
-            name: "",
-            is_resource: true,
             path: "/api/v1/namespaces/shop/pods",
-            selectors: None,
+            ..Attributes::on_resource(requestor)
         };
         let result = impersonate(&headers, &request, &authorizer).now_or_never().expect("in memory");
         (authorizer.1.into_inner(), result)

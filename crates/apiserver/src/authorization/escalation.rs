@@ -78,17 +78,13 @@ impl EscalationCheck {
 
     async fn may(&self, user: &UserInfo, verb: &str, resource: &str, namespace: &str, name: &str) -> bool {
         let asked = Attributes {
-            user,
             verb,
             group: GROUP,
             version: "v1",
             resource,
-            subresource: "",
             namespace,
             name,
-            is_resource: true,
-            path: "",
-            selectors: None,
+            ..Attributes::on_resource(user)
         };
         self.authorization.judge(&asked).await.decision == Decision::Allow
     }

@@ -364,7 +364,6 @@ mod tests {
         let (resource, group) = resource.split_once('.').unwrap_or((resource, ""));
         let (namespace, name) = place.split_once('/').unwrap_or(("", place));
         let request = Attributes {
-            user: &user,
             verb,
             group,
             version: "v1",
@@ -372,9 +371,7 @@ mod tests {
             subresource,
             namespace,
             name: name.trim_matches('-'),
-            is_resource: true,
-            path: "",
-            selectors: None,
+            ..Attributes::on_resource(&user)
         };
         authorizer.authorize(&request) == Decision::Allow
     }

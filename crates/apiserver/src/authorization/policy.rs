@@ -322,17 +322,12 @@ mod tests {
     fn ask(policy: &Policy, user: &str, verb: &str, namespace: &str) -> String {
         let user = UserInfo::new(user, if user == "bob" { vec!["readers"] } else { Vec::new() });
         let request = Attributes {
-            user: &user,
             verb,
-            group: "",
             version: "v1",
             resource: "pods",
-            subresource: "",
             namespace,
             name: "x",
-            is_resource: true,
-            path: "",
-            selectors: None,
+            ..Attributes::on_resource(&user)
         };
         policy.authorize(&request).1
     }

@@ -199,7 +199,6 @@ mod tests {
             (&all, "delete", "apps", "deployments", "status", "x", true),
         ] {
             let request = Attributes {
-                user: &user,
                 verb,
                 group,
                 version: "v1",
@@ -207,9 +206,7 @@ mod tests {
                 subresource,
                 namespace: "ns",
                 name,
-                is_resource: true,
-                path: "",
-                selectors: None,
+                ..Attributes::on_resource(&user)
             };
             assert_eq!(rule.allows(&request), expected, "{rule} {verb} {group}/{resource}/{subresource} {name}");
         }

@@ -1,10 +1,8 @@
 //! One pass: settle the revision, claim pods, plan, create and delete, write the status.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use client::controller::Requeue;
-use client::corev1::pod::until_available;
 use client::labels;
 use client::{ApiError, EventType, ObjectKey};
 use component_base::now;
@@ -15,7 +13,8 @@ use kube::ResourceExt;
 use super::Controller;
 use super::nodes::new_pod;
 use super::plan::{Plan, plan, status};
-use crate::history::{self, REVISION_HASH, Settled};
+use crate::availability;
+use crate::history::{self, REVISION_HASH};
 use crate::owners::{self, BY_CONTROLLER};
 use crate::writes::{PodControl, replace_status};
 
@@ -28,9 +27,7 @@ const BURST: usize = 250;
 #[derive(Debug, thiserror::Error)]
 pub(super) enum SyncError {
     #[error("settle the revision of {key}: {err}")]
-    Revision { key: ObjectKey, err: kube::Error },
-    #[error("the name of a new revision of {key} is taken; another one is tried")]
-    Collision { key: ObjectKey },
+    Revision { key: ObjectKey, err: history::SettleError },
     #[error("claim pods of {key}: {err}")]
     Claim { key: ObjectKey, err: owners::ClaimError },
     #[error("create or delete pods of {key}: {err}")]
@@ -55,7 +52,8 @@ impl Controller {
         }
         let may_manage = self.expectations.are_satisfied(&key);
         let revisions = self.revisions.by_index(BY_CONTROLLER, set.metadata.uid.as_deref().unwrap_or_default());
-        let current = self.settle_revision(&key, &set, &revisions).await?;
+        let settled = history::settle(&self.cx.client, &*set, &revisions).await;
+        let current = settled.map_err(|err| SyncError::Revision { key: key.clone(), err })?;
         let hash = history::hash_of(&current);
         let claimed = owners::claim_all(&self.cx.client, &*set, &set.spec.selector, &self.pods, |_| true).await;
         let pods = claimed.map_err(|err| SyncError::Claim { key: key.clone(), err })?;
@@ -72,35 +70,13 @@ impl Controller {
             its == hash || pods.iter().any(|pod| pod.labels().get(REVISION_HASH) == Some(&its))
         };
         let truncated = history::truncate(&self.cx.client, &revisions, limit, in_use).await;
-        truncated.map_err(|err| SyncError::Revision { key: key.clone(), err })?;
+        truncated.map_err(|err| SyncError::Revision { key: key.clone(), err: err.into() })?;
         self.write_status(&set, status(&set, &nodes, &pods, &hash, now()))
             .await
             .map_err(|err| SyncError::Status { key: key.clone(), err })?;
         managed.map_err(|err| SyncError::Manage { key, err })?;
         let seconds = set.spec.min_ready_seconds.unwrap_or(0);
-        let waits = pods.iter().filter_map(|pod| until_available(pod, seconds, now()));
-        let wait: Option<Duration> = waits.filter(|wait| !wait.is_zero()).min();
-        Ok(wait.map_or(Requeue::No, |wait| Requeue::After(wait.max(Duration::from_millis(100)))))
-    }
-
-    async fn settle_revision(
-        &self,
-        key: &ObjectKey,
-        set: &DaemonSet,
-        revisions: &[Arc<ControllerRevision>],
-    ) -> Result<Arc<ControllerRevision>, SyncError> {
-        let collisions = set.status.as_ref().and_then(|status| status.collision_count);
-        let settled = history::ensure(&self.cx.client, set, &set.spec.template, revisions, collisions).await;
-        match settled.map_err(|err| SyncError::Revision { key: key.clone(), err })? {
-            Settled::Is(revision) => Ok(revision),
-            Settled::Collision => {
-                let mut status = set.status.clone().unwrap_or_default();
-                status.collision_count = Some(collisions.unwrap_or(0) + 1);
-                let written = self.write_status(set, status).await;
-                written.map_err(|err| SyncError::Status { key: key.clone(), err })?;
-                Err(SyncError::Collision { key: key.clone() })
-            }
-        }
+        Ok(availability::requeue(&pods, seconds, now()))
     }
 
     async fn apply(&self, key: &ObjectKey, set: &DaemonSet, mut plan: Plan, hash: &str) -> Result<(), kube::Error> {

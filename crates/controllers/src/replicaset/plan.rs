@@ -2,12 +2,11 @@
 
 use std::sync::Arc;
 
-use client::corev1::pod::{is_active, is_available, is_ready, is_terminating, until_available};
+use client::corev1::pod::{is_active, is_available, is_ready, is_terminating};
 use client::labels::{Labels, contains_all};
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
-use std::time::Duration;
 
 use super::rank::rank;
 use super::workload::{Condition, Status, Workload};
@@ -86,17 +85,12 @@ fn conditions(mut old: Vec<Condition>, failure: Option<&Failure>, now: Timestamp
     old
 }
 
-/// When the next ready pod becomes available.
-pub fn next_available(pods: &[Arc<Pod>], min_ready_seconds: i32, now: Timestamp) -> Option<Duration> {
-    let waits = pods.iter().filter(|pod| is_active(pod)).filter_map(|pod| until_available(pod, min_ready_seconds, now));
-    waits.filter(|wait| !wait.is_zero()).min()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use k8s_openapi::api::apps::v1::ReplicaSet;
     use serde_json::json;
+    use std::time::Duration;
 
     fn pod(name: &str, ready: bool, deleted: bool) -> Arc<Pod> {
         let mut value = json!({
@@ -136,7 +130,6 @@ mod tests {
         assert_eq!((early.replicas, early.fully_labeled, early.ready, early.available), (2, 2, 1, 0));
         assert_eq!((early.terminating, early.observed_generation), (Some(1), 3));
         assert_eq!(early.conditions.iter().map(|one| one.type_.as_str()).collect::<Vec<_>>(), ["Foreign"]);
-        assert_eq!(next_available(&pods, 10, at(5)), Some(Duration::from_secs(5)));
         assert_eq!(status(&workload, &pods, None, at(10)).available, 1);
         let failure = Failure { reason: "FailedCreate", message: "no".into() };
         assert_eq!(status(&workload, &pods, Some(&failure), at(5)).conditions.len(), 2);

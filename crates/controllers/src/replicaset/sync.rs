@@ -1,7 +1,6 @@
 //! One pass: claim, plan, create or delete, write the status.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use client::controller::Requeue;
 use client::corev1::pod::is_active;
@@ -12,8 +11,9 @@ use kube::ResourceExt;
 use kube::api::ObjectMeta;
 
 use super::Controller;
-use super::plan::{Change, Failure, next_available, plan, status};
+use super::plan::{Change, Failure, plan, status};
 use super::workload::Workload;
+use crate::availability;
 use crate::owners::{self, BY_CONTROLLER, controller_of, controller_ref};
 use crate::writes::{PodControl, api_message, replace_status};
 
@@ -48,8 +48,7 @@ impl<W: Workload> Controller<W> {
         if let Some(failure) = failure {
             return Err(SyncError::Manage(failure));
         }
-        let wait = next_available(&pods, workload.min_ready_seconds(), now());
-        Ok(wait.map_or(Requeue::No, |wait| Requeue::After(wait.max(Duration::from_millis(100)))))
+        Ok(availability::requeue(&pods, workload.min_ready_seconds(), now()))
     }
 
     async fn manage(&self, key: &ObjectKey, workload: &W, pods: &[Arc<Pod>]) -> Result<(), Failure> {

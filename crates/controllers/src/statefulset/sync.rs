@@ -1,10 +1,7 @@
 //! One pass: settle the revisions, claim pods, plan, act, write the status.
 
-use std::sync::Arc;
-use std::time::Duration;
-
 use client::controller::Requeue;
-use client::corev1::pod::{phase, until_available};
+use client::corev1::pod::phase;
 use client::{ApiError, EventType, ObjectKey};
 use component_base::now;
 use k8s_openapi::api::apps::v1::{ControllerRevision, StatefulSet, StatefulSetStatus};
@@ -15,7 +12,8 @@ use kube::{Api, ResourceExt};
 use super::Controller;
 use super::identity::{claims, new_pod, ordinal_of, revision_of, template_of};
 use super::plan::{Action, Revisions, plan, status};
-use crate::history::{self, Settled};
+use crate::availability;
+use crate::history;
 use crate::owners::{self, BY_CONTROLLER};
 use crate::writes::{delete_pod, ignore_gone, replace_status};
 
@@ -26,9 +24,7 @@ const DEFAULT_HISTORY: i32 = 10;
 #[derive(Debug, thiserror::Error)]
 pub(super) enum SyncError {
     #[error("settle the revision of {key}: {err}")]
-    Revision { key: ObjectKey, err: kube::Error },
-    #[error("the name of a new revision of {key} is taken; another one is tried")]
-    Collision { key: ObjectKey },
+    Revision { key: ObjectKey, err: history::SettleError },
     #[error("claim pods of {key}: {err}")]
     Claim { key: ObjectKey, err: owners::ClaimError },
     #[error("create or delete pods of {key}: {err}")]
@@ -43,7 +39,8 @@ impl Controller {
             return Ok(Requeue::No);
         };
         let revisions = self.revisions.by_index(BY_CONTROLLER, set.metadata.uid.as_deref().unwrap_or_default());
-        let update = self.settle_revision(&key, &set, &revisions).await?;
+        let settled = history::settle(&self.cx.client, &*set, &revisions).await;
+        let update = settled.map_err(|err| SyncError::Revision { key: key.clone(), err })?;
         let written = set.status.as_ref().and_then(|status| status.current_revision.clone());
         let current =
             revisions.iter().find(|one| Some(one.name_any()) == written).cloned().unwrap_or_else(|| update.clone());
@@ -73,31 +70,9 @@ impl Controller {
         };
         let limit = set.spec.revision_history_limit.unwrap_or(DEFAULT_HISTORY);
         let truncated = history::truncate(&self.cx.client, &revisions, limit, in_use).await;
-        truncated.map_err(|err| SyncError::Revision { key, err })?;
+        truncated.map_err(|err| SyncError::Revision { key, err: err.into() })?;
         let seconds = set.spec.min_ready_seconds.unwrap_or(0);
-        let waits = pods.iter().filter_map(|pod| until_available(pod, seconds, now()));
-        let wait: Option<Duration> = waits.filter(|wait| !wait.is_zero()).min();
-        Ok(wait.map_or(Requeue::No, |wait| Requeue::After(wait.max(Duration::from_millis(100)))))
-    }
-
-    async fn settle_revision(
-        &self,
-        key: &ObjectKey,
-        set: &StatefulSet,
-        revisions: &[Arc<ControllerRevision>],
-    ) -> Result<Arc<ControllerRevision>, SyncError> {
-        let collisions = set.status.as_ref().and_then(|status| status.collision_count);
-        let settled = history::ensure(&self.cx.client, set, &set.spec.template, revisions, collisions).await;
-        match settled.map_err(|err| SyncError::Revision { key: key.clone(), err })? {
-            Settled::Is(revision) => Ok(revision),
-            Settled::Collision => {
-                let mut status = set.status.clone().unwrap_or_default();
-                status.collision_count = Some(collisions.unwrap_or(0) + 1);
-                let written = self.write_status(set, status).await;
-                written.map_err(|err| SyncError::Status { key: key.clone(), err })?;
-                Err(SyncError::Collision { key: key.clone() })
-            }
-        }
+        Ok(availability::requeue(&pods, seconds, now()))
     }
 
     async fn act(

@@ -111,7 +111,6 @@ async fn not_of_driver(
 /// Whether the user may do this to a part of claims; what a refusal says.
 async fn may(request: &Request<'_>, verb: &str, subresource: &str, namespace: &str, name: &str) -> Result<(), String> {
     let attributes = Attributes {
-        user: &request.cx.user,
         verb,
         group: "resource.k8s.io",
         version: &request.row.gvk.version,
@@ -119,9 +118,7 @@ async fn may(request: &Request<'_>, verb: &str, subresource: &str, namespace: &s
         subresource,
         namespace,
         name,
-        is_resource: true,
-        path: "",
-        selectors: None,
+        ..Attributes::on_resource(&request.cx.user)
     };
     let allowed = require(request.cx.server.authorizer.as_ref(), &attributes).await;
     allowed.map(drop).map_err(|refusal| refusal.message)

@@ -21,17 +21,12 @@ pub(super) async fn judge(request: &Request<'_>, token: &Map<String, Value>, pod
         return Ok(());
     }
     let attributes = Attributes {
-        user: &request.cx.user,
         verb: "request-serviceaccounts-token-audience",
-        group: "",
         version: "*",
         resource: wanted,
-        subresource: "",
         namespace: request.namespace,
         name: &request.cx.info.name,
-        is_resource: true,
-        path: "",
-        selectors: None,
+        ..Attributes::on_resource(&request.cx.user)
     };
     let Verdict { decision, .. } = request.cx.server.authorizer.judge(&attributes).await;
     if decision == Decision::Allow {

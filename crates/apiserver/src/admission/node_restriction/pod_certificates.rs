@@ -71,17 +71,13 @@ async fn judge_signer(request: &Request<'_>, pod: &Object, signer: &str, account
     }
     let user = &request.cx.user;
     let attributes = Attributes {
-        user,
         verb: "request-serviceaccounts-podcertificate-signer",
         group: "certificates.k8s.io",
         version: "*",
         resource: &signer.replace('/', ":"),
-        subresource: "",
         namespace: request.namespace,
         name: account,
-        is_resource: true,
-        path: "",
-        selectors: None,
+        ..Attributes::on_resource(user)
     };
     if request.cx.server.authorizer.judge(&attributes).await.decision == Decision::Allow {
         return Ok(());
