@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
 use component_base::Scope;
+use component_base::metrics::Counter;
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
@@ -40,8 +41,12 @@ impl Clock {
     }
 }
 
-/// How a waiting request hears that it may run.
-type Grant = oneshot::Sender<Running>;
+/// How a waiting request hears that it may run, and where it is counted that there was no room when it was its turn.
+#[derive(Debug)]
+struct Grant {
+    granted: oneshot::Sender<Running>,
+    no_room: Counter,
+}
 
 /// See the module.
 pub(crate) struct Level {
@@ -82,7 +87,9 @@ impl Level {
         clock: Clock,
         scope: Scope,
     ) -> Self {
-        let set = QueueSet::new(clock.now(), response, limit);
+        let set = QueueSet::new(clock.now(), response, limit).telling(|grant: &Grant| {
+            grant.no_room.inc();
+        });
         Self {
             name: name.to_owned(),
             metrics,
@@ -121,9 +128,8 @@ impl Level {
         let mut inner = self.inner.lock();
         let seen = inner.set.take_demand(self.clock.now());
         inner.demand.update(seen, periods);
-        let (demand, waits, current_r) = (inner.demand, inner.set.take_no_accommodation(), inner.set.current_r());
+        let (demand, current_r) = (inner.demand, inner.set.current_r());
         drop(inner);
-        self.metrics.no_accommodation.inc_by(waits);
         self.metrics.current_r.set(current_r);
         self.metrics.high_watermark.set(demand.high_watermark);
         self.metrics.average.set(demand.average);
@@ -155,7 +161,7 @@ impl Level {
 
     fn wake(self: &Arc<Self>, dispatched: Vec<(Grant, Running)>) {
         for (grant, running) in dispatched {
-            if let Err(running) = grant.send(running) {
+            if let Err(running) = grant.granted.send(running) {
                 // Whoever waited has just gone away.
                 self.finish(&running);
             }
@@ -239,7 +245,7 @@ impl Request {
             set.arrive(now, work, hash, || {
                 let (grant, granted) = oneshot::channel();
                 receiver = Some(granted);
-                grant
+                Grant { granted: grant, no_room: flow.metrics.no_accommodation.clone() }
             })
         });
         let refused = |level: &Level| Refused { retry_after_s: level.refuse() };

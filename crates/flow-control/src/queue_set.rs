@@ -156,7 +156,8 @@ pub struct QueueSet<T> {
     lingering: BinaryHeap<Reverse<Lingering>>,
     demand: Integrator,
     dispatched: Vec<(T, Running)>,
-    no_accommodation: u64,
+    /// Is told whenever the next in line needs more seats than are free.
+    no_room: fn(&T),
     totals: Totals,
 }
 
@@ -224,11 +225,16 @@ impl<T> QueueSet<T> {
             lingering: BinaryHeap::new(),
             demand: Integrator::new(now),
             dispatched: Vec::new(),
-            no_accommodation: 0,
+            no_room: |_| {},
             totals: Totals::default(),
         };
         set.configure(now, response);
         set
+    }
+
+    /// The same set, which tells whenever the next in line needs more seats than are free.
+    pub(crate) fn telling(self, no_room: fn(&T)) -> Self {
+        Self { no_room, ..self }
     }
 
     /// Takes another response; what waits goes on waiting.
@@ -408,11 +414,6 @@ impl<T> QueueSet<T> {
         self.current_r
     }
 
-    /// How often the next in line needed more seats than were free, since this was last asked.
-    pub fn take_no_accommodation(&mut self) -> u64 {
-        std::mem::take(&mut self.no_accommodation)
-    }
-
     fn advance(&mut self, now: Duration) {
         let seconds = now.saturating_sub(self.last).as_secs_f64();
         self.last = self.last.max(now);
@@ -481,7 +482,7 @@ impl<T> QueueSet<T> {
             let Some(index) = self.next_queue() else { return };
             let Some(oldest) = self.queues[index].waiting.front() else { return };
             if !self.accommodates(oldest.work.max_seats()) {
-                self.no_accommodation += 1;
+                (self.no_room)(&oldest.payload);
                 return;
             }
             let queue = &mut self.queues[index];

@@ -180,6 +180,7 @@ async fn metrics_have_upstreams_names() {
         "apiserver_flowcontrol_priority_level_seat_utilization_bucket{le=\"+Inf\",priority_level=\"system\",phase=\"executing\"}",
         "apiserver_flowcontrol_priority_level_request_utilization_sum{priority_level=\"system\",phase=\"waiting\"}",
         "apiserver_flowcontrol_priority_level_request_utilization_count{priority_level=\"system\",phase=\"executing\"}",
+        "apiserver_flowcontrol_request_dispatch_no_accommodation_total{priority_level=\"workload-low\",flow_schema=\"service-accounts\"} 0",
         "process_cpu_seconds_total ",
         "process_resident_memory_bytes ",
         "kubernetes_build_info{",

@@ -58,6 +58,7 @@ fn watches() -> Histogram {
 pub(super) struct Flows {
     rejected: Family<Rejection, Counter>,
     dispatched: Family<OfFlow, Counter>,
+    no_accommodation: Family<OfFlow, Counter>,
     queued_requests: Family<OfFlow, Gauge>,
     queued_seats: Family<OfFlow, Gauge>,
     executing_requests: Family<OfFlow, Gauge>,
@@ -86,6 +87,11 @@ impl Flows {
                 metrics,
                 "dispatched_requests",
                 "Number of requests executed by API Priority and Fairness subsystem",
+            ),
+            no_accommodation: family(
+                metrics,
+                "request_dispatch_no_accommodation",
+                "Number of times a dispatch attempt resulted in a non accommodation due to lack of available seats",
             ),
             queued_requests: family(
                 metrics,
@@ -157,6 +163,7 @@ impl Flows {
             timed_out: rejected("time-out"),
             cancelled: rejected("cancelled"),
             dispatched: self.dispatched.get_or_create_owned(&labels),
+            no_accommodation: self.no_accommodation.get_or_create_owned(&labels),
             queued_requests: self.queued_requests.get_or_create_owned(&labels),
             queued_seats: self.queued_seats.get_or_create_owned(&labels),
             executing_requests: self.executing_requests.get_or_create_owned(&labels),
@@ -180,6 +187,7 @@ pub(crate) struct FlowMetrics {
     pub(crate) timed_out: Counter,
     pub(crate) cancelled: Counter,
     pub(crate) dispatched: Counter,
+    pub(crate) no_accommodation: Counter,
     pub(crate) queued_requests: Gauge,
     pub(crate) queued_seats: Gauge,
     pub(crate) executing_requests: Gauge,

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use component_base::metrics::{Counter, Family, Gauge, Metrics};
+use component_base::metrics::{Family, Gauge, Metrics};
 use parking_lot::Mutex;
 use prometheus_client::encoding::EncodeLabelSet;
 
@@ -24,7 +24,6 @@ pub(super) struct Levels {
     lower: Family<OfLevel, Gauge>,
     upper: Family<OfLevel, Gauge>,
     current: Family<OfLevel, Gauge>,
-    no_accommodation: Family<OfLevel, Counter>,
     current_r: Family<OfLevel, Fraction>,
     high_watermark: Family<OfLevel, Fraction>,
     average: Family<OfLevel, Fraction>,
@@ -60,11 +59,6 @@ impl Levels {
                 "current_limit_seats",
                 "current derived number of execution seats available to each priority level",
             ),
-            no_accommodation: family(
-                metrics,
-                "request_dispatch_no_accommodation",
-                "Number of times a dispatch attempt resulted in a non accommodation due to lack of available seats",
-            ),
             current_r: family(metrics, "current_r", "R(time of last change)"),
             high_watermark: family(
                 metrics,
@@ -94,7 +88,6 @@ impl Levels {
             lower: self.lower.get_or_create_owned(&labels),
             upper: self.upper.get_or_create_owned(&labels),
             current: self.current.get_or_create_owned(&labels),
-            no_accommodation: self.no_accommodation.get_or_create_owned(&labels),
             current_r: self.current_r.get_or_create_owned(&labels),
             high_watermark: self.high_watermark.get_or_create_owned(&labels),
             average: self.average.get_or_create_owned(&labels),
@@ -112,7 +105,6 @@ impl Levels {
             family.remove(&labels);
         }
         self.ratios.forget(level);
-        self.no_accommodation.remove(&labels);
         for family in
             [&self.current_r, &self.high_watermark, &self.average, &self.deviation, &self.smoothed, &self.target]
         {
@@ -128,7 +120,6 @@ pub(crate) struct LevelMetrics {
     pub(crate) lower: Gauge,
     pub(crate) upper: Gauge,
     pub(crate) current: Gauge,
-    pub(crate) no_accommodation: Counter,
     pub(crate) current_r: Fraction,
     pub(crate) high_watermark: Fraction,
     pub(crate) average: Fraction,
