@@ -71,9 +71,9 @@ mod tests {
     fn both_formats_make_objects() {
         let json = decode_object(br#"{"kind": "A", "x": 1, "x": 2}"#, Format::Json).expect("an object");
         assert_eq!(json.1, [Problem::Duplicate("x".into())]);
-        for (yaml, line) in
-            [(r#"{"kind": "A", "x": 1, "x": 2}"#, 1), ("kind: A\nx: 1\nx: 2\n", 3), ("{kind: A, x: 1, x: 2}", 1)]
-        {
+        let read_as_json = decode_object(br#"{"kind": "A", "x": 1, "x": 2}"#, Format::Yaml);
+        assert_eq!(read_as_json.expect("an object"), json);
+        for (yaml, line) in [("kind: A\nx: 1\nx: 2\n", 3), ("{kind: A, x: 1, x: 2}", 1)] {
             let (object, problems) = decode_object(yaml.as_bytes(), Format::Yaml).expect("an object");
             assert_eq!((object, problems), (json.0.clone(), vec![Problem::Repeated(line, "x".into())]), "{yaml}");
         }
