@@ -12,15 +12,12 @@ use crate::body::Body;
 pub async fn apply(cx: &Cx, body: &Bytes) -> Result<Response<Body>, StatusError> {
     let manager = manager(cx)?;
     let force = cx.query.is_true("force");
+    let broken = |cause: String| StatusError::bad_request(format!("error decoding patch: {cause}"));
     let parsed = match decode::media_type(cx) {
-        cbor::APPLY_MEDIA_TYPE => {
-            let broken = |error| StatusError::bad_request(format!("error decoding patch: {error}"));
-            (cbor::decode(body).map_err(broken)?, Vec::new())
-        }
-        _ => decode::yaml(body)?,
+        cbor::APPLY_MEDIA_TYPE => (cbor::decode(body).map_err(|error| broken(error.to_string()))?, Vec::new()),
+        _ => decode::yaml(body).map_err(|error| broken(error.to_string()))?,
     };
-    let mut applied =
-        Object::from_value(parsed.0).ok_or_else(|| StatusError::bad_request("error decoding YAML: not an object"))?;
+    let mut applied = Object::from_value(parsed.0).ok_or_else(|| broken("the document is no object".to_owned()))?;
     fields::check(cx, &applied)?;
     check_name(cx, &mut applied)?;
     create::check_namespace(cx, &mut applied)?;

@@ -1,6 +1,7 @@
 //! Bodies into objects: media type, structure, and what to do about fields that nobody knows
 //! (upstream: endpoints/handlers/create.go, apimachinery/pkg/runtime/serializer).
 
+use apimachinery::codec::yaml::YamlError;
 use apimachinery::schema::{self, DecodeError, FieldValidation, NodeId, Problem, SchemaSet, StrictError};
 use apimachinery::{GroupKind, GroupVersionKind, Object, StatusError, field};
 use bytes::Bytes;
@@ -23,43 +24,43 @@ pub fn media_type(cx: &Cx) -> &str {
 
 /// Parses a body by its media type.
 pub fn parse(cx: &Cx, body: &Bytes) -> Result<(Value, Vec<Problem>), StatusError> {
-    let broken = |error: &dyn std::fmt::Display| {
+    // Upstream: handlers/rest.go `transformDecodeError`.
+    let unrecognized = |cause: String| {
+        let (kind, summary) = (&cx.row.gvk.kind, summary(body));
         StatusError::bad_request(format!(
-            "the object provided is unrecognized (must be of type {}): couldn't get version/kind; {error}",
-            cx.row.gvk.kind
+            "the object provided is unrecognized (must be of type {kind}): {cause} ({summary})"
         ))
     };
     match media_type(cx) {
         "application/json" => {
-            let parsed = apimachinery::codec::json::decode(body).map_err(|error| broken(&error))?;
+            let broken = |error| unrecognized(format!("couldn't get version/kind; json parse error: {error}"));
+            let parsed = apimachinery::codec::json::decode(body).map_err(broken)?;
             Ok((parsed.value, parsed.duplicates))
         }
-        "application/yaml" | "application/x-yaml" => yaml(body),
+        "application/yaml" | "application/x-yaml" => yaml(body).map_err(|error| unrecognized(error.to_string())),
         // There is no message for what somebody defines.
         protobuf::MEDIA_TYPE if cx.row.custom.is_some() => Err(StatusError::unsupported_media_type(&READ[..2])),
-        cbor::MEDIA_TYPE => cbor::decode(body).map(|value| (value, Vec::new())).map_err(|error| {
-            // Upstream: handlers/rest.go `transformDecodeError`, serializer/cbor/cbor.go.
-            StatusError::bad_request(format!(
-                "the object provided is unrecognized (must be of type {}): unable to determine group/version/kind: {error} ({})",
-                cx.row.gvk.kind,
-                summary(body)
-            ))
-        }),
+        cbor::MEDIA_TYPE => {
+            let broken = |error| unrecognized(format!("unable to determine group/version/kind: {error}"));
+            cbor::decode(body).map(|value| (value, Vec::new())).map_err(broken)
+        }
         protobuf::MEDIA_TYPE => {
-            let value = protobuf::decode(body).map_err(|error| broken(&error))?;
-            Ok((value, Vec::new()))
+            let broken = |error| unrecognized(format!("couldn't get version/kind; {error}"));
+            protobuf::decode(body).map(|value| (value, Vec::new())).map_err(broken)
         }
         _ => Err(StatusError::unsupported_media_type(&READ)),
     }
 }
 
-/// The beginning of a body that is no text (upstream: `summarizeData`).
+/// The beginning of a body: what is no JSON in hexadecimal digits (upstream: `summarizeData`).
 fn summary(body: &[u8]) -> String {
     const MOST: usize = 30;
+    let (shown, rest) = body.split_at(body.len().min(MOST));
+    let more = if rest.is_empty() { "" } else { " ..." };
     match body {
         [] => "<empty>".to_owned(),
-        body if body.len() > MOST => format!("{} ...", hex::encode(&body[..MOST])),
-        body => hex::encode(body),
+        [b'{', ..] => format!("{}{more}", String::from_utf8_lossy(shown)),
+        _ => format!("{}{more}", hex::encode(shown)),
     }
 }
 
@@ -258,8 +259,6 @@ pub fn strictly(cx: &Cx, problems: Vec<Problem>) -> Result<Option<StatusError>, 
 }
 
 /// Parses YAML (and JSON, which is YAML too).
-pub fn yaml(body: &Bytes) -> Result<(Value, Vec<Problem>), StatusError> {
-    let parsed = apimachinery::codec::yaml::decode(body)
-        .map_err(|error| StatusError::bad_request(format!("error decoding YAML: {error}")))?;
-    Ok((parsed.value, parsed.duplicates))
+pub fn yaml(body: &Bytes) -> Result<(Value, Vec<Problem>), YamlError> {
+    apimachinery::codec::yaml::decode(body).map(|parsed| (parsed.value, parsed.duplicates))
 }

@@ -271,3 +271,30 @@ async fn strictness_has_upstreams_words() {
     assert!(refused.line().contains(".spec.unknownField: field not declared in schema"), "{}", refused.line());
     assert!(refused.line().contains(".spec.replicas: expected numeric (int or float), got "), "{}", refused.line());
 }
+
+/// Upstream: endpoints/handlers/rest.go `transformDecodeError`: a body that cannot be read is shown as far as helps.
+#[tokio::test]
+async fn what_cannot_be_read_is_shown() {
+    let cluster = Cluster::new().await;
+    let send = |method: &'static str, path: &'static str, kind: &'static str, body: &'static str| {
+        cluster.ask(Request::builder().method(method).uri(path).header("content-type", kind), body)
+    };
+    let unrecognized = "400 BadRequest: the object provided is unrecognized (must be of type ConfigMap): ";
+    for (kind, body, cause, shown) in [
+        ("application/json", "{\"a\":", "couldn't get version/kind; json parse error: ", " ({\"a\":)"),
+        (
+            "application/json",
+            "{\"metadata\": {\"name\": \"a name that is long\"}",
+            "couldn't get version/kind; json parse error: ",
+            " ({\"metadata\": {\"name\": \"a name  ...)",
+        ),
+        ("application/json", "", "couldn't get version/kind; json parse error: ", " (<empty>)"),
+        ("application/yaml", "a: [", "error converting YAML to JSON: yaml: ", " (613a205b)"),
+    ] {
+        let line = send("POST", CONFIG_MAPS, kind, body).await.line();
+        assert!(line.starts_with(&format!("{unrecognized}{cause}")) && line.ends_with(shown), "{line}");
+    }
+    let path = "/api/v1/namespaces/default/configmaps/a?fieldManager=me";
+    let line = send("PATCH", path, "application/apply-patch+yaml", "a: [").await.line();
+    assert!(line.starts_with("400 BadRequest: error decoding patch: error converting YAML to JSON: yaml: "), "{line}");
+}
