@@ -31,6 +31,9 @@ pub struct Config {
     pub client_ca_pem: String,
     /// How the server reaches kubelets; without it logs, exec and the proxies answer 503.
     pub kubelet: Option<KubeletClientConfig>,
+    /// Whether the proxies of nodes, pods and services lead to this machine's loopback, where backends of tests listen
+    /// (upstream: `FilteredDialOptions.AllowLocalLoopback`).
+    pub allow_local_loopback: bool,
     /// What is written down about requests.
     pub audit: Option<Arc<audit::Audit>>,
     /// Which admission plugins run.
@@ -56,6 +59,7 @@ impl Default for Config {
             secure_port: 6443,
             client_ca_pem: String::new(),
             kubelet: None,
+            allow_local_loopback: false,
             audit: None,
             admission: admission::Config::default(),
             proxy_client: None,

@@ -63,7 +63,7 @@ impl Handler for PodStream {
         if *self != Self::Log && !is_upgrade(&call.parts.headers) {
             return Err(StatusError::bad_request("Upgrade request required"));
         }
-        let (address, kubelets) = kubelet_of(cx, node).await?;
+        let (address, kubelets) = (kubelet_address(cx, node).await?, kubelets(cx)?);
         let io = kubelets.connect(&address).await?;
         let scope = cx.server.scope.clone();
         let response = forward(io, call.parts, call.body, &address.authority(), &path, &scope).await?;
@@ -176,17 +176,19 @@ fn container_of(pod: &Object, asked: Option<&str>) -> Result<String, StatusError
     }
 }
 
-/// The kubelet of a node, and the way there.
-pub(super) async fn kubelet_of<'s>(cx: &'s Cx, node: &str) -> Result<(KubeletAddress, &'s KubeletClient), StatusError> {
+/// The way to kubelets.
+pub(super) fn kubelets(cx: &Cx) -> Result<&KubeletClient, StatusError> {
+    let kubelets = cx.server.kubelets.as_ref();
+    kubelets.ok_or_else(|| StatusError::unavailable("this server has no client certificate for kubelets"))
+}
+
+/// Where the kubelet of a node listens.
+pub(super) async fn kubelet_address(cx: &Cx, node: &str) -> Result<KubeletAddress, StatusError> {
     let nodes = cx.registry().row("", "v1", "nodes")?;
     let object = cx.registry().find(&nodes, "", node).await?.ok_or_else(|| nodes.not_found(node))?;
-    let address = KubeletAddress::of(&object).ok_or_else(|| {
+    KubeletAddress::of(&object).ok_or_else(|| {
         StatusError::internal(format!("no preferred addresses found; known addresses: [] of node {node}"))
-    })?;
-    let kubelets = cx.server.kubelets.as_ref();
-    let kubelets =
-        kubelets.ok_or_else(|| StatusError::unavailable("this server has no client certificate for kubelets"))?;
-    Ok((address, kubelets))
+    })
 }
 
 /// A kubelet's answer to a log request; its errors are text and become Status
