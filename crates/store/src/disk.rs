@@ -1,11 +1,24 @@
-//! [`Disk`]: where records lie so that they survive. One implementation on a file, one in memory for tests.
+//! [`Disk`]: where records lie so that they survive. One implementation on files, one in memory for tests.
 //!
 //! The disk holds exactly what the state holds: a record for every live key and for every change since the floor,
 //! by revision. So an old watch goes on after a restart, and no revision is ever given twice.
+//!
+//! ```text
+//! commit > log::LogFile, one fsync a commit > checkpoint::Checkpoint, a full log at a time > records::Records (redb)
+//!          round::Round, the same in memory
+//! ```
 
+mod checkpoint;
+mod encoding;
+mod entry;
 mod file;
+mod log;
 mod memory;
+mod records;
+mod replay;
+mod round;
 
+use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -26,7 +39,7 @@ pub(crate) struct Record {
 }
 
 /// What becomes durable together.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Commit<'a> {
     /// The changes, in order of their revisions.
     pub(crate) records: &'a [Record],
@@ -38,6 +51,10 @@ pub(crate) struct Commit<'a> {
     pub(crate) revision: Revision,
 }
 
+/// The number of a commit: one more than that of the commit before. The first is 1. Not every commit has a revision of
+/// its own, but every one has a number.
+pub(crate) type Sequence = u64;
+
 /// Keeps records.
 pub(crate) trait Disk: Send + 'static {
     /// What was written at a revision, if that is still needed.
@@ -45,4 +62,12 @@ pub(crate) trait Disk: Send + 'static {
 
     /// Returns when everything in `commit` is durable. After an error nothing is known of it.
     fn commit(&mut self, commit: &Commit<'_>) -> Result<(), Error>;
+}
+
+fn damaged(path: &Path, cause: &(impl std::fmt::Display + ?Sized)) -> Error {
+    Error::Damaged { path: path.display().to_string(), cause: cause.to_string() }
+}
+
+fn unavailable(what: &str, path: &Path, err: &dyn std::fmt::Display) -> Error {
+    Error::Unavailable(format!("{what} {}: {err}", path.display()).into())
 }

@@ -72,16 +72,22 @@ pub struct Options {
     pub history: History,
     /// Where the check `store` is reported: it fails once the disk has.
     pub health: Health,
+    /// How many bytes each of the two logs of a new database takes before they are moved on. Bounds the memory for what
+    /// was moved not yet, and the time of the opening after a crash. With 0 every commit goes to the database itself.
+    pub log_bytes: u32,
 }
+
+/// See [`Options::log_bytes`]: docs/adr/0015-a-log-in-front-of-redb.md says why so many.
+const LOG_BYTES: u32 = 4 << 20;
 
 impl Options {
     /// The usual limits.
     pub fn new(finish: Arc<dyn Finish>) -> Self {
-        Self { finish, history: History::default(), health: Health::default() }
+        Self { finish, history: History::default(), health: Health::default(), log_bytes: LOG_BYTES }
     }
 }
 
-/// The embedded engine: the state in memory, made durable by one redb file in a directory of its own.
+/// The embedded engine: the state in memory, made durable by a redb file and two logs in a directory of their own.
 pub struct Embedded {
     state: Arc<RwLock<State>>,
     path: WritePath,
@@ -115,9 +121,10 @@ impl Queue {
 impl Embedded {
     /// Opens the store in `dir`, making it when it is not there. Reads the whole file: blocks for its size.
     ///
-    /// The store closes with `scope`: what was queued is still written, watches end, the file is released.
+    /// The store closes with `scope`: what was queued is still written, watches end, the files are released.
     pub fn open(dir: &Path, options: Options, scope: &Scope) -> Result<Arc<Self>, Error> {
-        let (disk, state) = FileDisk::open(dir, |disk| load(disk, &*options.finish, Instant::now()))?;
+        let (disk, state) =
+            FileDisk::open(dir, options.log_bytes, |disk| load(disk, &*options.finish, Instant::now()))?;
         Ok(Self::start(disk, state, options, scope))
     }
 

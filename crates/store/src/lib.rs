@@ -5,7 +5,7 @@
 //! through the engine:
 //!
 //! ```text
-//! Embedded::write > bounded queue, gathering > writer (one owner) > committer: plan > disk: one fsync a batch
+//! Embedded::write > bounded queue, gathering > writer (one owner) > committer: plan > disk: a log, one fsync a batch
 //!                                                            > state: index, history, lanes > watchers, answer
 //! ```
 //!

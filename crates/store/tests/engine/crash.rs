@@ -17,15 +17,21 @@ use rand::{RngExt, SeedableRng};
 use store::suite::{delete, put};
 use store::{Expect, Revision, Store};
 
-use crate::{close, open};
+use crate::{close, open, open_with_logs};
 
 const DIR: &str = "STORE_CRASH_TEST_DIR";
+const LOG_BYTES: &str = "STORE_CRASH_TEST_LOG_BYTES";
 /// Databases that are worked on at the same time, and how often the child of each is killed.
 const LANES: u64 = 5;
 const KILLS: usize = 40;
 const WRITERS: u64 = 8;
 /// Keys a writer uses in turn, so that the database stays small and is read in full after every kill.
 const KEYS: u64 = 40;
+
+/// How large the logs of a lane are: of most, so small that kills meet checkpoints at work.
+fn log_bytes(lane: u64) -> u32 {
+    [16 << 10, 4 << 20, 4 << 10, 64 << 10][lane as usize % 4]
+}
 
 /// What was acknowledged last for a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,12 +45,13 @@ struct Acked {
 fn child() {
     let Some(dir) = std::env::var_os(DIR) else { return };
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
-    runtime.expect("a runtime").block_on(write_until_killed(Path::new(&dir)));
+    let log_bytes = std::env::var(LOG_BYTES).ok().and_then(|bytes| bytes.parse().ok()).expect("a number");
+    runtime.expect("a runtime").block_on(write_until_killed(Path::new(&dir), log_bytes));
 }
 
-async fn write_until_killed(dir: &Path) {
+async fn write_until_killed(dir: &Path, log_bytes: u32) {
     let scope = Scope::root();
-    let store = open(dir, &scope).expect("the database survives kills");
+    let store = open_with_logs(dir, &scope, log_bytes).expect("the database survives kills");
     let writers: Vec<_> = (0..WRITERS)
         .map(|writer| {
             let store = store.clone();
@@ -73,16 +80,17 @@ async fn write_one(store: &dyn Store, key: &str) {
     std::io::stdout().lock().write_all(line.as_bytes()).expect("the parent reads");
 }
 
-fn start(dir: &Path) -> Child {
+fn start(dir: &Path, log_bytes: u32) -> Child {
     let exe = std::env::current_exe().expect("this binary");
     let mut command = Command::new(exe);
-    command.args(["--exact", "crash::child", "--nocapture", "--test-threads=1"]).env(DIR, dir);
+    command.args(["--exact", "crash::child", "--nocapture", "--test-threads=1"]);
+    command.env(DIR, dir).env(LOG_BYTES, log_bytes.to_string());
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::inherit()).spawn().expect("the child starts")
 }
 
 /// Lets the child acknowledge `lines` writes, kills it and gathers everything it said.
-fn run_and_kill(dir: &Path, lines: usize, acked: &mut HashMap<String, Acked>) -> usize {
-    let mut child = start(dir);
+fn run_and_kill(dir: &Path, log_bytes: u32, lines: usize, acked: &mut HashMap<String, Acked>) -> usize {
+    let mut child = start(dir, log_bytes);
     let output = child.stdout.take().expect("piped");
     let mut said = 0;
     for line in BufReader::new(output).lines() {
@@ -141,15 +149,15 @@ async fn deleted_after(store: &dyn Store, key: &str, revision: Revision) -> bool
 }
 
 /// Kills the writers of one database [`KILLS`] times; how many writes they acknowledged.
-async fn kill_again_and_again(seed: u64) -> usize {
+async fn kill_again_and_again(lane: u64) -> usize {
     let dir = Arc::new(tempfile::tempdir().expect("a temporary directory"));
-    let mut rng = StdRng::seed_from_u64(seed);
+    let mut rng = StdRng::seed_from_u64(lane);
     let (mut acked, mut newest, mut writes) = (HashMap::new(), 0, 0);
     for kill in 0..KILLS {
         let lines = if kill % 10 == 0 { 1 } else { rng.random_range(1..200) };
         let (path, mut known) = (dir.clone(), std::mem::take(&mut acked));
         let ran = tokio::task::spawn_blocking(move || {
-            let said = run_and_kill(path.path(), lines, &mut known);
+            let said = run_and_kill(path.path(), log_bytes(lane), lines, &mut known);
             (said, known)
         });
         let (said, known) = ran.await.expect("the child ran");

@@ -42,7 +42,7 @@ async fn check(dir: &Path, shown: &str, what: &str) -> bool {
             true
         }
         Err(Error::Damaged { path, cause }) => {
-            assert!(path.ends_with("store.redb") && !cause.is_empty(), "{what}: {path} {cause}");
+            assert!(path.contains("/store.") && !cause.is_empty(), "{what}: {path} {cause}");
             false
         }
         Err(err) => panic!("{what}: {err}"),
@@ -85,6 +85,69 @@ async fn garbage_is_damaged() {
     }
     fs::write(&file, "this is no database at all".repeat(1000)).expect("writable");
     assert!(!check(dir.path(), &shown, "text").await);
+}
+
+/// The files of a store in use, as a crash would leave them now, and what a range of all shows. Its logs hold all of it:
+/// they are not full.
+async fn crashed_database(from: &Path, to: &Path) -> String {
+    let scope = Scope::root();
+    let store = open(from, &scope).expect("a new database");
+    for number in 0..300 {
+        put(&*store, &format!("/registry/core/pods/pod-{number}"), Expect::Absent, &"value ".repeat(number % 50)).await;
+    }
+    let shown = show(&*store).await;
+    for name in ["store.redb", "store.log.0", "store.log.1"] {
+        fs::copy(from.join(name), to.join(name)).expect("copied");
+    }
+    close(scope).await;
+    shown
+}
+
+#[tokio::test]
+async fn a_damaged_log_is_damaged() {
+    let [source, crashed, dir] = [(); 3].map(|()| tempfile::tempdir().expect("a temporary directory"));
+    let shown = crashed_database(source.path(), crashed.path()).await;
+    let restore = || {
+        for file in fs::read_dir(crashed.path()).expect("listed").flatten() {
+            fs::copy(file.path(), dir.path().join(file.file_name())).expect("copied");
+        }
+    };
+    restore();
+    assert!(check(dir.path(), &shown, "a crash").await);
+    let whole = fs::read(crashed.path().join("store.log.0")).expect("a log");
+    let used = whole.iter().rposition(|byte| *byte != 0).expect("entries");
+    let mut rng = StdRng::seed_from_u64(11);
+    for round in 0..40 {
+        restore();
+        let mut bytes = whole.clone();
+        let what = if round % 4 == 0 {
+            bytes.truncate(rng.random_range(0..bytes.len()));
+            format!("round {round}: {} bytes of the log", bytes.len())
+        } else {
+            let start = rng.random_range(0..used);
+            let end = (start + [1, 8, 4096, 65536][rng.random_range(0..4)]).min(bytes.len());
+            rng.fill(&mut bytes[start..end]);
+            format!("round {round}: garbage at {start}..{end} of the log")
+        };
+        fs::write(dir.path().join("store.log.0"), &bytes).expect("writable");
+        let sound = check(dir.path(), &shown, &what).await;
+        assert!(!sound || round % 4 > 0, "{what}");
+    }
+    restore();
+    fs::remove_file(dir.path().join("store.log.1")).expect("a log");
+    assert!(!check(dir.path(), &shown, "a missing log").await);
+}
+
+#[tokio::test]
+async fn the_logs_of_a_closed_store_hold_nothing_that_is_needed() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let (_, shown) = sound_database(dir.path()).await;
+    for log in ["store.log.0", "store.log.1"].map(|name| dir.path().join(name)) {
+        let mut bytes = fs::read(&log).expect("a log");
+        bytes[4096..].fill(0x5a);
+        fs::write(&log, bytes).expect("writable");
+    }
+    assert!(check(dir.path(), &shown, "logs without entries").await);
 }
 
 #[tokio::test]

@@ -20,8 +20,13 @@ fn open(dir: &Path, scope: &Scope) -> Result<Arc<Embedded>, Error> {
     Embedded::open(dir, Options::new(Arc::new(Echo)), scope)
 }
 
-fn open_with(dir: &Path, scope: &Scope, history: History) -> Arc<Embedded> {
-    let options = Options { history, ..Options::new(Arc::new(Echo)) };
+/// Opens a store whose logs, if it makes them, hold so many bytes.
+fn open_with_logs(dir: &Path, scope: &Scope, log_bytes: u32) -> Result<Arc<Embedded>, Error> {
+    Embedded::open(dir, Options { log_bytes, ..Options::new(Arc::new(Echo)) }, scope)
+}
+
+fn open_with(dir: &Path, scope: &Scope, history: History, log_bytes: u32) -> Arc<Embedded> {
+    let options = Options { history, log_bytes, ..Options::new(Arc::new(Echo)) };
     Embedded::open(dir, options, scope).expect("a sound database")
 }
 

@@ -139,6 +139,9 @@ async fn check_range(store: &dyn Store, model: &Model, rng: &mut StdRng) {
     }
 }
 
+/// Logs that are full after some ten commits, so that many rounds lie between two restarts.
+const LOG_BYTES: u32 = 8 << 10;
+
 async fn run_history(seed: u64, steps: usize, mut store: Arc<Embedded>, mut reopen: Option<(&std::path::Path, Scope)>) {
     let mut rng = StdRng::seed_from_u64(seed);
     let mut model = Model::new(store.revision());
@@ -189,7 +192,7 @@ async fn run_history(seed: u64, steps: usize, mut store: Arc<Embedded>, mut reop
                     watches.clear();
                     close(scope).await;
                     let scope = Scope::root();
-                    store = open_with(dir, &scope, HISTORY);
+                    store = open_with(dir, &scope, HISTORY, LOG_BYTES);
                     assert_eq!(store.revision(), model.now, "no revision is lost at closing");
                     reopen = Some((dir, scope));
                 }
@@ -219,7 +222,7 @@ async fn random_histories_with_restarts_match_the_model() {
     for seed in 1000..1006 {
         let dir = tempfile::tempdir().expect("a temporary directory");
         let scope = Scope::root();
-        let store = open_with(dir.path(), &scope, HISTORY);
+        let store = open_with(dir.path(), &scope, HISTORY, LOG_BYTES);
         run_history(seed, 500, store, Some((dir.path(), scope))).await;
     }
 }
