@@ -44,7 +44,7 @@ pub(crate) fn size(commit: &Commit<'_>) -> usize {
 
 fn body_len(commit: &Commit<'_>) -> usize {
     let records: usize = commit.records.iter().map(|record| RECORD_HEAD + encoded_len(record)).sum();
-    BODY_HEAD + commit.forget.len() * size_of::<Revision>() + records
+    BODY_HEAD + size_of_val(commit.forget) + records
 }
 
 fn padded(bytes: usize) -> usize {
