@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
+use api::Resource;
 use apimachinery::labels::Selector;
 use apimachinery::{GroupVersionKind, Object, StatusError};
 use async_trait::async_trait;
 use http::{Response, StatusCode};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use store::RangeRequest;
 
 use crate::body::{self, Body};
@@ -19,6 +20,10 @@ use crate::status;
 
 /// A budget with more names of disrupted pods than this takes no more (upstream: `MaxDisruptedPodSize`).
 const MAX_DISRUPTED_PODS: usize = 2000;
+
+/// How often a pod that no budget guards is looked at again when it changed before it was deleted (upstream:
+/// `EvictionsRetry`).
+const ATTEMPTS: usize = 20;
 
 /// See the module.
 #[derive(Clone, Copy, Debug)]
@@ -51,24 +56,53 @@ impl Handler for Eviction {
 
 async fn evict(cx: &Cx, options: &DeleteOptions) -> Result<(), StatusError> {
     let pods = cx.registry().row("", "v1", "pods")?;
-    let (namespace, name) = (&cx.info.namespace, &cx.info.name);
-    let pod = cx.registry().find(&pods, namespace, name).await?.ok_or_else(|| pods.not_found(name))?;
-    if !ignores_budgets(&pod)
-        && let Some(budget) = budget_of(cx, &pod).await?
-    {
-        // An unready pod that the budget does not count may go (upstream: `unhealthyPodEvictionPolicy`).
-        if !may_go_unready(&pod, &budget) {
-            take_from_budget(cx, &budget, &pod, options.dry_run).await?;
+    let name = &cx.info.name;
+    let has_changed = |deleted: &Result<(), StatusError>| {
+        options.resource_version.is_none() && deleted.as_ref().is_err_and(|error| error.reason == "Conflict")
+    };
+    let mut attempts = 0;
+    loop {
+        attempts += 1;
+        let pod = cx.registry().find(&pods, &cx.info.namespace, name).await?.ok_or_else(|| pods.not_found(name))?;
+        if is_ending(&pod) {
+            return delete_pod(cx, &pods, options).await;
         }
+        if pod.str_at(&["status", "phase"]) == Some("Pending") {
+            // It may be running, and guarded, by the time it is deleted.
+            let deleted = delete_pod(cx, &pods, &as_seen(&pod, options)).await;
+            if has_changed(&deleted) && attempts < ATTEMPTS {
+                continue;
+            }
+            return deleted;
+        }
+        let Some(budget) = budget_of(cx, &pod).await? else { return delete_pod(cx, &pods, options).await };
+        if may_go_unready(&pod, &budget) {
+            let deleted = delete_pod(cx, &pods, &as_seen(&pod, options)).await;
+            return if has_changed(&deleted) { Err(still_processed(budget.name())) } else { deleted };
+        }
+        take_from_budget(cx, &budget, &pod, options.dry_run).await?;
+        return delete_pod(cx, &pods, options).await;
     }
-    let pod_cx = cx.about(&pods, "delete", namespace, name);
+}
+
+async fn delete_pod(cx: &Cx, pods: &Arc<Resource>, options: &DeleteOptions) -> Result<(), StatusError> {
+    let (namespace, name) = (&cx.info.namespace, &cx.info.name);
+    let pod_cx = cx.about(pods, "delete", namespace, name);
     delete::delete_admitted(&pod_cx, namespace, name, options).await?;
     Ok(())
 }
 
-/// Upstream: `canIgnorePDB`.
-fn ignores_budgets(pod: &Object) -> bool {
-    pod.is_deleting() || matches!(pod.str_at(&["status", "phase"]), Some("Succeeded" | "Failed" | "Pending"))
+/// The options, for the pod as it was looked at: unless they name a state themselves (upstream:
+/// `setPreconditionsResourceVersion`).
+fn as_seen(pod: &Object, options: &DeleteOptions) -> DeleteOptions {
+    let mut options = options.clone();
+    options.resource_version.get_or_insert_with(|| pod.resource_version().to_owned());
+    options
+}
+
+/// Whether the pod has ended or is about to: no budget counts it (upstream: `canIgnorePDB`, `shouldEnforceResourceVersion`).
+fn is_ending(pod: &Object) -> bool {
+    pod.is_deleting() || matches!(pod.str_at(&["status", "phase"]), Some("Succeeded" | "Failed"))
 }
 
 fn is_ready(pod: &Object) -> bool {
@@ -76,6 +110,7 @@ fn is_ready(pod: &Object) -> bool {
     conditions.into_iter().flatten().any(|condition| condition["type"] == "Ready" && condition["status"] == "True")
 }
 
+/// Whether the pod is one that its budget does not count (upstream: `unhealthyPodEvictionPolicy`).
 fn may_go_unready(pod: &Object, budget: &Object) -> bool {
     if is_ready(pod) {
         return false;
@@ -125,17 +160,8 @@ async fn take_from_budget(cx: &Cx, budget: &Object, pod: &Object, dry_run: bool)
 fn disrupt(old: &Object, pod: &str, now: &str) -> Result<Object, StatusError> {
     let name = old.name();
     let number = |field: &str| old.at(&["status", field]).and_then(Value::as_i64).unwrap_or(0);
-    let refuse = |message: &str, cause: Value| {
-        let mut error = StatusError::too_many_requests(message, 10);
-        if let Some(details) = &mut error.details {
-            details["causes"] = json!([cause]);
-        }
-        error
-    };
-    let cause = |message: String| json!({ "reason": "DisruptionBudget", "message": message });
     if number("observedGeneration") < old.generation() {
-        let text = format!("The disruption budget {name} is still being processed by the server.");
-        return Err(refuse("Cannot evict pod as it would violate the pod's disruption budget.", cause(text)));
+        return Err(still_processed(name));
     }
     let allowed = number("disruptionsAllowed");
     if allowed < 0 {
@@ -158,13 +184,52 @@ fn disrupt(old: &Object, pod: &str, now: &str) -> Result<Object, StatusError> {
     if allowed == 0 {
         let (needs, has) = (number("desiredHealthy"), number("currentHealthy"));
         let text = format!("The disruption budget {name} needs {needs} healthy pods and has {has} currently");
-        return Err(refuse("Cannot evict pod as it would violate the pod's disruption budget.", cause(text)));
+        // When there is room again nobody can say; clients have their own idea of how long they wait.
+        return Err(refusal(None, &text));
     }
     let mut budget = old.clone();
     if let Some(status) = budget.0.get_mut("status").and_then(Value::as_object_mut) {
         status.insert("disruptionsAllowed".into(), (allowed - 1).into());
         let pods = status.entry("disruptedPods").or_insert_with(|| json!({}));
         pods[pod] = now.into();
+        if allowed == 1 {
+            no_more_allowed(status, now);
+        }
     }
     Ok(budget)
+}
+
+/// The condition of a budget that has been used up (upstream: pkg/controller/disruption `UpdateDisruptionAllowedCondition`).
+fn no_more_allowed(status: &mut Map<String, Value>, now: &str) {
+    let observed = status.get("observedGeneration").cloned();
+    let Some(conditions) = status.entry("conditions").or_insert_with(|| json!([])).as_array_mut() else { return };
+    let index = conditions.iter().position(|condition| condition["type"] == "DisruptionAllowed");
+    let index = index.unwrap_or_else(|| {
+        conditions.push(json!({ "type": "DisruptionAllowed", "message": "" }));
+        conditions.len() - 1
+    });
+    let condition = &mut conditions[index];
+    if condition["status"] != "False" {
+        condition["lastTransitionTime"] = now.into();
+    }
+    condition["status"] = "False".into();
+    condition["reason"] = "InsufficientPods".into();
+    condition["message"] = "".into();
+    if let Some(observed) = observed {
+        condition["observedGeneration"] = observed;
+    }
+}
+
+/// Upstream: `createTooManyRequestsError`.
+fn still_processed(budget: &str) -> StatusError {
+    refusal(Some(10), &format!("The disruption budget {budget} is still being processed by the server."))
+}
+
+fn refusal(retry_after_s: Option<u32>, cause: &str) -> StatusError {
+    let message = "Cannot evict pod as it would violate the pod's disruption budget.";
+    let refused = match retry_after_s {
+        Some(seconds) => StatusError::too_many_requests(message, seconds),
+        None => StatusError::new(429, "TooManyRequests", message),
+    };
+    refused.with_causes(vec![json!({ "reason": "DisruptionBudget", "message": cause })])
 }

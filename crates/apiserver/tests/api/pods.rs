@@ -120,9 +120,46 @@ async fn eviction_honours_the_budget() {
     let after = cluster.get(&format!("{budgets}/pdb")).await;
     assert_eq!(after.at("/status/disruptionsAllowed"), 0);
     assert!(after.at("/status/disruptedPods/a").is_string());
+    let condition =
+        ["type", "status", "reason"].map(|field| after.at(&format!("/status/conditions/0/{field}")).clone());
+    assert_eq!(condition, ["DisruptionAllowed", "False", "InsufficientPods"].map(Value::from));
     let second = cluster.post(&format!("{PODS}/b/eviction"), eviction("b")).await;
     expect!["429 TooManyRequests: Cannot evict pod as it would violate the pod's disruption budget."]
         .assert_eq(&second.line());
     expect![[r#""The disruption budget pdb needs 1 healthy pods and has 2 currently""#]]
         .assert_eq(&second.at("/details/causes/0/message").to_string());
+    // Nobody knows when: a number would make clients wait in silence, as kubectl's drain does, beyond its timeout.
+    assert!(second.at("/details/retryAfterSeconds").is_null(), "{}", second.line());
+}
+
+#[tokio::test]
+async fn what_a_budget_does_not_count_is_evicted_as_it_was_seen() {
+    let cluster = cluster().await;
+    let budgets = "/apis/policy/v1/namespaces/default/poddisruptionbudgets";
+    let budget =
+        json!({"metadata": {"name": "pdb"}, "spec": {"minAvailable": 1, "selector": {"matchLabels": {"app": "web"}}}});
+    assert_eq!(cluster.post(budgets, budget).await.code, 201);
+    let status = |healthy: i64| {
+        json!({"status": {"observedGeneration": 1, "disruptionsAllowed": 0, "currentHealthy": healthy,
+            "desiredHealthy": 1, "expectedPods": 2}})
+    };
+    for (name, phase, healthy, expected) in [
+        ("pending", "Pending", 0, 201),
+        ("unready", "Running", 1, 201),
+        ("counted", "Running", 0, 429),
+        ("over", "Failed", 0, 201),
+    ] {
+        cluster.patch("merge", &format!("{budgets}/pdb/status"), status(healthy)).await;
+        cluster.post(PODS, pod(name)).await;
+        cluster.post(&format!("{PODS}/{name}/binding"), binding(name, "n1")).await;
+        let phase = json!({"status": {"phase": phase}});
+        assert_eq!(cluster.patch("merge", &format!("{PODS}/{name}/status"), phase).await.code, 200);
+        let eviction = |options: Value| json!({"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": name}, "deleteOptions": options});
+        // Whoever names a state means it.
+        let stale = eviction(json!({"preconditions": {"resourceVersion": "1"}}));
+        let stale = cluster.post(&format!("{PODS}/{name}/eviction"), stale).await;
+        assert_eq!(stale.code, if expected == 429 { 429 } else { 409 }, "{name} {}", stale.line());
+        let answer = cluster.post(&format!("{PODS}/{name}/eviction"), eviction(json!({}))).await;
+        assert_eq!(answer.code, expected, "{name} {}", answer.line());
+    }
 }
