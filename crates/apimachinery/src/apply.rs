@@ -256,10 +256,10 @@ fn empty_object(schema: &SchemaSet, root: NodeId) -> Map<String, Value> {
     empty
 }
 
-/// Applies a manager's configuration to the live object (nothing when it is created by this); answers the object
-/// to store, before defaults. An apply that changes nothing answers the live object as it is.
+/// Applies a manager's configuration, which [`check`] found in order, to the live object (nothing when it is created
+/// by this); answers the object to store, before defaults. An apply that changes nothing answers the live object as
+/// it is.
 pub fn apply(writer: &Writer<'_>, live: Option<&Object>, config: &Object, force: bool) -> Result<Object, ApplyError> {
-    check(writer, config)?;
     match try_apply(writer, live, config, force) {
         Err(ApplyError::Conflicts(conflicts)) if writer.manager == last_applied::KUBECTL => {
             let conflicts = last_applied::not_covered(writer, live, conflicts);
@@ -273,7 +273,7 @@ pub fn apply(writer: &Writer<'_>, live: Option<&Object>, config: &Object, force:
     .map(|object| last_applied::refresh(writer, object, config))
 }
 
-/// Checks a configuration as it was sent: [`apply`] does so too, yet by then it may have been brought into form.
+/// Checks a configuration as it was sent, before it is brought into form and [`apply`] merges it.
 pub fn check(writer: &Writer<'_>, config: &Object) -> Result<(), ApplyError> {
     if config.api_version() != writer.api_version {
         return Err(ApplyError::Version(config.api_version().to_owned(), writer.api_version.to_owned()));

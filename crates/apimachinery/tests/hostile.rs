@@ -262,7 +262,10 @@ fn applies_end_in_an_object_or_an_error() {
                 _ => drop(config.0.remove(name)),
             }
         }
-        let Ok(first) = apply::apply(&writer, Some(&live), &config, true) else { continue };
+        if apply::check(&writer, &config).is_err() {
+            continue;
+        }
+        let first = apply::apply(&writer, Some(&live), &config, true).expect("nobody's fields are in the way by force");
         applied += 1;
         let second = apply::apply(&writer, Some(&first), &config, true).expect("what was applied applies again");
         let third = apply::apply(&writer, Some(&second), &config, true).expect("and again");

@@ -38,6 +38,7 @@ impl Story {
         config["apiVersion"] = "apps/v1".into();
         config["kind"] = "Deployment".into();
         let config = Object::from_value(config).expect("an object");
+        check(&self.writer(manager), &config)?;
         let applied = apply(&self.writer(manager), self.live.as_ref(), &config, force)?;
         self.live = Some(applied);
         Ok(())
@@ -234,7 +235,7 @@ fn bad_configurations_are_refused() {
         "metadata.managedFields must be nil"
     );
     let other = Object::from_value(json!({"apiVersion": "apps/v2"})).expect("an object");
-    let refused = apply(&story.writer("one"), None, &other, false).expect_err("refused");
+    let refused = check(&story.writer("one"), &other).expect_err("refused");
     let words = "Incorrect version specified in apply patch. Specified patch version: apps/v2, expected: apps/v1";
     assert_eq!((refused.to_string().as_str(), refused.to_status().code), (words, 400));
 }

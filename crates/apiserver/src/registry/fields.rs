@@ -138,7 +138,8 @@ pub fn merge(cx: &Cx, kind: &GroupVersionKind, live: &Object, applied: &Object) 
     };
     let mut live = live.clone();
     live.metadata_mut().remove("managedFields");
-    apply::apply(&writer, Some(&live), applied, true).map_err(|error| error.to_status())
+    let applied = apply::check(&writer, applied).and_then(|()| apply::apply(&writer, Some(&live), applied, true));
+    applied.map_err(|error| error.to_status())
 }
 
 /// Whether two `managedFields` say the same but for the times.
