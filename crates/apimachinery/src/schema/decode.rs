@@ -51,17 +51,20 @@ impl fmt::Display for Problem {
 
 /// All that strict decoding objects to, as one error. What YAML's reader says comes first, in its own words.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("strict decoding error: {}", join(.0))]
+#[error("strict decoding error: {}", self.problems())]
 pub struct StrictError(pub Vec<Problem>);
 
-fn join(problems: &[Problem]) -> String {
-    let (lines, fields): (Vec<&Problem>, Vec<&Problem>) =
-        problems.iter().partition(|problem| matches!(problem, Problem::Repeated(..)));
-    let yaml = (!lines.is_empty()).then(|| {
-        let lines: Vec<String> = lines.iter().map(|line| format!("  {line}")).collect();
-        format!("yaml: unmarshal errors:\n{}", lines.join("\n"))
-    });
-    yaml.into_iter().chain(fields.iter().map(ToString::to_string)).collect::<Vec<_>>().join(", ")
+impl StrictError {
+    /// The problems in words.
+    pub fn problems(&self) -> String {
+        let (lines, fields): (Vec<&Problem>, Vec<&Problem>) =
+            self.0.iter().partition(|problem| matches!(problem, Problem::Repeated(..)));
+        let yaml = (!lines.is_empty()).then(|| {
+            let lines: Vec<String> = lines.iter().map(|line| format!("  {line}")).collect();
+            format!("yaml: unmarshal errors:\n{}", lines.join("\n"))
+        });
+        yaml.into_iter().chain(fields.iter().map(ToString::to_string)).collect::<Vec<_>>().join(", ")
+    }
 }
 
 /// What to do with problems: the request's `fieldValidation`.
@@ -130,19 +133,8 @@ pub enum DecodeError {
 impl DecodeError {
     /// The message of upstream's 400 for it (upstream: `endpoints/handlers/rest.go`, `transformDecodeError`).
     pub fn message(&self, version: &str, kind: &str) -> String {
-        cannot_be_handled(version, kind, self)
+        format!("{kind} in version {version:?} cannot be handled as a {kind}: {self}")
     }
-}
-
-impl StrictError {
-    /// The message of upstream's 400 for it.
-    pub fn message(&self, version: &str, kind: &str) -> String {
-        cannot_be_handled(version, kind, self)
-    }
-}
-
-fn cannot_be_handled(version: &str, kind: &str, error: &dyn fmt::Display) -> String {
-    format!("{kind} in version {version:?} cannot be handled as a {kind}: {error}")
 }
 
 /// Decodes `object` in place against the definition `root`; answers the fields it dropped. What Go's types always

@@ -251,9 +251,8 @@ pub fn delete_options(cx: &Cx, body: &Bytes) -> Result<Option<Value>, StatusErro
 /// to be warned of (upstream: patch.go `applyPatchToCurrentObject`).
 pub fn strictly(cx: &Cx, problems: Vec<Problem>) -> Result<Option<StatusError>, StatusError> {
     let refused = |error: StrictError| {
-        let words = error.to_string();
-        let words = words.trim_start_matches("strict decoding error: ");
-        StatusError::bad_request(format!("error strict decoding patch: error converting YAML to JSON: {words}"))
+        let problems = error.problems();
+        StatusError::bad_request(format!("error strict decoding patch: error converting YAML to JSON: {problems}"))
     };
     Ok(judge(cx, field_validation(cx)?, problems).map_err(refused).err())
 }
