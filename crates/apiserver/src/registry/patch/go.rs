@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Number, Value};
 
-/// A map as `map[a:1 b:[x y]]`.
+/// A map, which holds its names in order, as `map[a:1 b:[x y]]`.
 pub(super) fn print(map: &Map<String, Value>) -> String {
     let mut text = String::new();
     entries(map, &mut text);
@@ -11,15 +11,13 @@ pub(super) fn print(map: &Map<String, Value>) -> String {
 
 fn entries(map: &Map<String, Value>, text: &mut String) {
     text.push_str("map[");
-    let mut names: Vec<&String> = map.keys().collect();
-    names.sort_unstable();
-    for (index, name) in names.into_iter().enumerate() {
+    for (index, (name, value)) in map.iter().enumerate() {
         if index > 0 {
             text.push(' ');
         }
         text.push_str(name);
         text.push(':');
-        append(&map[name], text);
+        append(value, text);
     }
     text.push(']');
 }
