@@ -21,9 +21,9 @@ use std::sync::LazyLock;
 use serde_json::{Map, Value, json};
 
 use crate::object::Object;
-use crate::schema::{MapType, NodeId, SchemaSet, Shape};
+use crate::schema::{NodeId, SchemaSet};
 use crate::status::StatusError;
-use compare::{Comparison, compare};
+use compare::{Comparison, compare, created};
 use managers::{Identity, Manager, Managers, Operation};
 use walk::At;
 
@@ -151,7 +151,15 @@ impl Writer<'_> {
     }
 
     fn compare(&self, old: &Map<String, Value>, new: &Map<String, Value>) -> Comparison {
-        let mut found = compare(self.schema, self.at(), old, new);
+        self.owned(compare(self.schema, self.at(), old, new))
+    }
+
+    fn created(&self, new: &Map<String, Value>) -> Comparison {
+        self.owned(created(self.schema, self.root, new))
+    }
+
+    /// Without the fields that the write cannot change.
+    fn owned(&self, mut found: Comparison) -> Comparison {
         if let Some(ignored) = self.reset_fields {
             found.ignore(ignored);
         }
@@ -169,8 +177,7 @@ pub fn update(writer: &Writer<'_>, live: Option<&Object>, new: &mut Object) {
     let Some(live) = live else {
         let sent = sent.filter(|sent| !is_reset(sent));
         let managers = sent.and_then(|sent| Managers::parse(&sent)).unwrap_or_default();
-        let found = writer.compare(&empty_object(writer.schema, writer.root), &new.0);
-        return note_changes(writer, found, managers).write(new);
+        return note_changes(writer, writer.created(&new.0), managers).write(new);
     };
     let found = writer.compare(&live.0, &new.0);
     let stored = managers::entries(live);
@@ -233,29 +240,6 @@ fn take_away(managers: &mut Managers, changed: &FieldSet, removed: &FieldSet) {
     });
 }
 
-/// What upstream's empty object of a kind has: the structs that are no pointers, and lists that are always
-/// written. They are there before the creator writes anything, so the creator owns what is in them and not they
-/// themselves.
-fn empty_object(schema: &SchemaSet, root: NodeId) -> Map<String, Value> {
-    let mut empty = Map::new();
-    let Shape::Object(fields) = schema.node(root).shape else { return empty };
-    for field in schema.fields(fields) {
-        let name = schema.text(field.name);
-        let is_struct =
-            matches!(name, "metadata" | "spec" | "status" | "template" | "strategy" | "updateStrategy" | "jobTemplate");
-        match schema.node(field.node).shape {
-            Shape::Object(fields) if is_struct && fields.map_type == MapType::Granular && field.node != root => {
-                empty.insert(name.to_owned(), Value::Object(empty_object(schema, field.node)));
-            }
-            Shape::List { .. } if field.required => {
-                empty.insert(name.to_owned(), Value::Array(Vec::new()));
-            }
-            _ => {}
-        }
-    }
-    empty
-}
-
 /// Applies a manager's configuration, which [`check`] found in order, to the live object (nothing when it is created
 /// by this); answers the object to store, before defaults. An apply that changes nothing answers the live object as
 /// it is.
@@ -298,8 +282,7 @@ fn try_apply(writer: &Writer<'_>, live: Option<&Object>, config: &Object, force:
     if !is_tracked && live.is_some() {
         // Somebody made the object before owners were tracked.
         let first = Writer { manager: "before-first-apply", ..*writer };
-        let found = first.compare(&empty_object(writer.schema, writer.root), live_map);
-        others = note_changes(&first, found, others);
+        others = note_changes(&first, first.created(live_map), others);
     }
     let identity = writer.identity(Operation::Apply);
     let last = others.take(&identity);

@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 
 use super::field_set::FieldSet;
 use super::walk::{At, Form, Items, field_step, form, zip};
-use crate::schema::SchemaSet;
+use crate::schema::{MapType, NodeId, SchemaSet, Shape};
 
 /// The difference between two objects; no field is in two of the sets.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -114,6 +114,48 @@ fn compare_value(
         (_, None) => found.removed.own(step),
         _ => {}
     }
+}
+
+/// What the creator of an object has added: all but what upstream's empty object of the kind has already. Those are
+/// the structs that are no pointers, and the lists that are always written: the creator owns what is in them and not
+/// they themselves.
+pub(super) fn created(schema: &SchemaSet, root: NodeId, new: &Map<String, Value>) -> Comparison {
+    Comparison { added: inside(schema, root, new), ..Comparison::default() }
+}
+
+fn inside(schema: &SchemaSet, id: NodeId, new: &Map<String, Value>) -> FieldSet {
+    let mut found = FieldSet::default();
+    let Shape::Object(fields) = schema.node(id).shape else { return found };
+    for (name, value) in new {
+        let step = field_step(name);
+        let Some(field) = schema.field(fields, name) else {
+            let at = if fields.open { At::Deduced } else { At::Atomic };
+            found.attach_owned(step, all_of(schema, at, value));
+            continue;
+        };
+        match (schema.node(field.node).shape, value) {
+            (Shape::Object(fields), Value::Object(map))
+                if fields.map_type == MapType::Granular && field.node != id && is_always_there(name) =>
+            {
+                found.attach(&step, inside(schema, field.node, map));
+            }
+            (Shape::List { .. }, Value::Array(list)) if field.required => {
+                let items = all_of(schema, At::Node(field.node), value);
+                if items.is_empty() && !list.is_empty() {
+                    found.own(step);
+                } else {
+                    found.attach(&step, items);
+                }
+            }
+            _ => found.attach_owned(step, all_of(schema, At::Node(field.node), value)),
+        }
+    }
+    found
+}
+
+/// The structs that are no pointers, by their names.
+fn is_always_there(name: &str) -> bool {
+    matches!(name, "metadata" | "spec" | "status" | "template" | "strategy" | "updateStrategy" | "jobTemplate")
 }
 
 /// A value that was not there before, with everything in it.
