@@ -60,7 +60,11 @@ pub fn decode_object(bytes: &[u8], format: Format) -> Result<(Object, Vec<Proble
 
 /// The canonical bytes of an object: JSON without spaces, keys in order.
 pub fn encode(object: &Object) -> Vec<u8> {
-    serde_json::to_vec(object).expect("an object of JSON values is always JSON")
+    /// Most objects have room in it.
+    const USUAL: usize = 4096;
+    let mut bytes = Vec::with_capacity(USUAL);
+    serde_json::to_writer(&mut bytes, object).expect("an object of JSON values is always JSON");
+    bytes
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::fmt;
 
 use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde_json::map::Entry;
 use serde_json::{Map, Number, Value};
 
 use crate::schema::Problem;
@@ -183,10 +184,18 @@ impl<'de> Visitor<'de> for Node<'_> {
                 keys.path.push('.');
             }
             keys.path.push_str(&key);
-            keys.met(map.contains_key(&key));
+            let entry = map.entry(key);
+            keys.met(matches!(entry, Entry::Occupied(_)));
             let value = entries.next_value_seed(Node(keys))?;
             keys.path.truncate(length);
-            map.insert(key, value);
+            match entry {
+                Entry::Vacant(entry) => {
+                    entry.insert(value);
+                }
+                Entry::Occupied(mut entry) => {
+                    entry.insert(value);
+                }
+            }
         }
         keys.depth -= 1;
         Ok(Value::Object(map))

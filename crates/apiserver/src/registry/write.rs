@@ -87,7 +87,7 @@ const MAX_OBJECT_BYTES: usize = 1536 * 1024;
 /// The bytes that are handed to the store: without a resourceVersion, which is the write's own.
 pub fn encode(mut object: Object) -> Result<Bytes, StatusError> {
     object.metadata_mut().remove("resourceVersion");
-    let bytes = serde_json::to_vec(&object).map(Bytes::from).map_err(StatusError::internal)?;
+    let bytes = Bytes::from(apimachinery::codec::encode(&object));
     if bytes.len() > MAX_OBJECT_BYTES {
         return Err(StatusError::too_large("etcdserver: request is too large"));
     }
