@@ -20,6 +20,8 @@ use wanted::Wanted;
 pub struct Canonical {
     /// What is read off, by the key prefix of a kind: `/registry/<group>/<resource>/`.
     kinds: HashMap<String, Wanted>,
+    /// What is read off any other.
+    plain: Wanted,
 }
 
 impl Canonical {
@@ -32,12 +34,12 @@ impl Canonical {
                 wanted.add(&resource.gvk.kind, field);
             }
         }
-        Self { kinds }
+        Self { kinds, plain: Wanted::default() }
     }
 
-    fn wanted(&self, key: &str) -> Option<&Wanted> {
+    fn wanted(&self, key: &str) -> &Wanted {
         let end = key.match_indices('/').nth(3).map_or(key.len(), |(at, _)| at + 1);
-        self.kinds.get(&key[..end])
+        self.kinds.get(&key[..end]).unwrap_or(&self.plain)
     }
 }
 
@@ -49,15 +51,14 @@ pub const FIELD: &str = "f:";
 
 impl Finish for Canonical {
     fn finish(&self, key: &str, written: &Bytes, revision: Revision) -> Finished {
-        let Some(metadata) = metadata_of(written) else {
+        let Some(found) = self.wanted(key).read(written) else {
             return Finished { value: written.clone(), attributes: Pairs::unknown() };
         };
-        let labels = scan::members(scan::at(metadata.value, &["labels"]).unwrap_or_default()).filter_map(|member| {
+        let labels = scan::members(found.labels).filter_map(|member| {
             let name = str::from_utf8(member.key).ok()?;
             Some((Cow::Owned(format!("{LABEL}{name}")), scan::text(member.value)?))
         });
-        let fields = self.wanted(key).map(|wanted| wanted.read(written)).unwrap_or_default();
-        Finished { value: stamp(written, metadata.offset, revision), attributes: labels.chain(fields).collect() }
+        Finished { value: stamp(written, found.metadata, revision), attributes: labels.chain(found.fields).collect() }
     }
 }
 

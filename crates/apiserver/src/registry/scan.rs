@@ -29,10 +29,9 @@ pub struct Member<'a> {
     pub offset: usize,
 }
 
-impl<'a> Iterator for Members<'a> {
-    type Item = Member<'a>;
-
-    fn next(&mut self) -> Option<Self::Item> {
+impl<'a> Members<'a> {
+    /// The next member's key; then its value is to be passed, as a whole or by its own members.
+    pub fn key(&mut self) -> Option<&'a [u8]> {
         let bytes = self.bytes;
         let mut at = skip_space(bytes, self.at);
         if bytes.get(at) == Some(&b',') {
@@ -47,10 +46,38 @@ impl<'a> Iterator for Members<'a> {
         if bytes.get(at) != Some(&b':') {
             return None;
         }
-        let offset = skip_space(bytes, at + 1);
-        let end = skip_value(bytes, offset)?;
-        self.at = end;
-        Some(Member { key, value: &bytes[offset..end], offset })
+        self.at = skip_space(bytes, at + 1);
+        Some(key)
+    }
+
+    /// Passes the value behind the key; answers where it begins, and the value.
+    pub fn value(&mut self) -> Option<(usize, &'a [u8])> {
+        let offset = self.at;
+        self.at = skip_value(self.bytes, offset)?;
+        Some((offset, &self.bytes[offset..self.at]))
+    }
+
+    /// The same, where an object is passed by its members, all of which `inside` must pass.
+    pub fn value_by(&mut self, inside: impl FnOnce(&mut Self)) -> Option<(usize, &'a [u8])> {
+        let offset = self.at;
+        if self.bytes.get(offset) != Some(&b'{') {
+            return self.value();
+        }
+        self.at += 1;
+        inside(self);
+        let end = skip_space(self.bytes, self.at);
+        self.at = (self.bytes.get(end) == Some(&b'}')).then_some(end + 1)?;
+        Some((offset, &self.bytes[offset..self.at]))
+    }
+}
+
+impl<'a> Iterator for Members<'a> {
+    type Item = Member<'a>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let key = self.key()?;
+        let (offset, value) = self.value()?;
+        Some(Member { key, value, offset })
     }
 }
 

@@ -1,17 +1,29 @@
-//! [`Wanted`]: the selectable fields of a kind, read off an object's bytes in one walk.
+//! [`Wanted`]: what is read off the bytes of a kind's objects, in one walk.
 
 use std::borrow::Cow;
 
 use super::FIELD;
 use crate::registry::scan;
 
-/// The fields of a kind.
-#[derive(Debug, Default)]
+/// The metadata, its labels, and the selectable fields of a kind.
+#[derive(Debug)]
 pub(super) struct Wanted {
+    metadata: usize,
+    labels: usize,
     fields: Vec<Field>,
-    /// The steps from the object's root to the places where the values of the fields may lie.
+    /// The steps from the object's root to the places where the values may lie.
     steps: Vec<Step>,
     places: usize,
+}
+
+/// What was read off an object.
+pub(super) struct Found<'a> {
+    /// Where its metadata begins.
+    pub(super) metadata: usize,
+    /// Its labels: an object, or nothing.
+    pub(super) labels: &'a [u8],
+    /// Its fields. Those that it has not, and that have no default, are not there.
+    pub(super) fields: Vec<(Cow<'a, str>, Cow<'a, str>)>,
 }
 
 #[derive(Debug)]
@@ -28,6 +40,15 @@ struct Step {
     name: Box<str>,
     place: Option<usize>,
     below: Vec<Step>,
+}
+
+impl Default for Wanted {
+    fn default() -> Self {
+        let (mut steps, mut places) = (Vec::new(), 0);
+        let metadata = place(&mut steps, "metadata", &mut places);
+        let labels = place(&mut steps, "metadata.labels", &mut places);
+        Self { metadata, labels, fields: Vec::new(), steps, places }
+    }
 }
 
 impl Wanted {
@@ -56,16 +77,18 @@ impl Wanted {
         self.fields.push(Field { attribute, places, default });
     }
 
-    /// The attributes of an object. Fields that it has not, and that have no default, have none.
-    pub(super) fn read<'a>(&'a self, object: &'a [u8]) -> Vec<(Cow<'a, str>, Cow<'a, str>)> {
+    /// What `object` has of it; nothing where its metadata is no object.
+    pub(super) fn read<'a>(&'a self, object: &'a [u8]) -> Option<Found<'a>> {
         let mut found = vec![None; self.places];
-        walk(&self.steps, object, &mut found);
+        walk(&self.steps, &mut scan::members(object), &mut found);
+        let (metadata, _) = found[self.metadata].filter(|(_, value)| value.starts_with(b"{"))?;
         let value = |field: &'a Field| {
-            let mut texts = field.places.iter().filter_map(|place| scan::text(found[*place]?));
+            let mut texts = field.places.iter().filter_map(|place| scan::text(found[*place]?.1));
             let value = texts.find(|text| !text.is_empty()).unwrap_or(Cow::Borrowed(field.default));
             (!value.is_empty()).then_some((Cow::Borrowed(field.attribute.as_str()), value))
         };
-        self.fields.iter().filter_map(value).collect()
+        let fields = self.fields.iter().filter_map(value).collect();
+        Some(Found { metadata, labels: found[self.labels].map_or(&[], |(_, value)| value), fields })
     }
 }
 
@@ -85,14 +108,17 @@ fn place(steps: &mut Vec<Step>, path: &str, places: &mut usize) -> usize {
     }
 }
 
-fn walk<'o>(steps: &[Step], object: &'o [u8], found: &mut [Option<&'o [u8]>]) {
-    for member in scan::members(object) {
-        let Some(step) = steps.iter().find(|step| step.name.as_bytes() == member.key) else { continue };
-        if let Some(place) = step.place {
-            found[place] = Some(member.value);
-        }
-        if !step.below.is_empty() {
-            walk(&step.below, member.value, found);
+/// The values at the places, with where they begin. Every byte is looked at once.
+fn walk<'o>(steps: &[Step], members: &mut scan::Members<'o>, found: &mut [Option<(usize, &'o [u8])>]) {
+    while let Some(key) = members.key() {
+        let step = steps.iter().find(|step| step.name.as_bytes() == key);
+        let value = match step {
+            Some(step) if !step.below.is_empty() => members.value_by(|members| walk(&step.below, members, found)),
+            _ => members.value(),
+        };
+        let Some(value) = value else { return };
+        if let Some(place) = step.and_then(|step| step.place) {
+            found[place] = Some(value);
         }
     }
 }
