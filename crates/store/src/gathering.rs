@@ -2,18 +2,20 @@
 //!
 //! A commit costs much the same for one write as for thirty, and takes CPU time from those who prepare the next ones.
 //! After a batch of several, the first write of the next one therefore lets every task run that is ready before it wakes
-//! the writer: what these write joins the batch. No timer, no delay to choose (PostgreSQL's `commit_delay` and
-//! `commit_siblings` serve the same end with both). Where few write, the first wakes the writer at once: a task that is
-//! ready may take long, and is none of theirs.
+//! the writer: what these write joins the batch. It does so again as long as that brings more. No timer, no delay to
+//! choose (PostgreSQL's `commit_delay` and `commit_siblings` serve the same end with both). Where few write, the first
+//! wakes the writer at once: a task that is ready may take long, and is none of theirs.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
 use tokio::task::yield_now;
 
 /// After a batch of so many writes the next one gathers.
-const CROWD: usize = 4;
+const CROWD: usize = 2;
+/// How often the first write lets the others run, at most.
+const ROUNDS: usize = 8;
 
 /// See the module.
 #[derive(Debug, Default)]
@@ -22,18 +24,28 @@ pub(crate) struct Gathering {
     crowded: AtomicBool,
     /// Somebody is about to wake the writer for all that is queued.
     led: AtomicBool,
+    /// How many writes have been queued.
+    queued: AtomicUsize,
     full: Notify,
 }
 
 impl Gathering {
     /// Sees to it that the writer wakes for what the caller has queued. A caller that goes away wakes it at once.
     pub(crate) async fn join(&self) {
+        let mut queued = self.queued.fetch_add(1, Ordering::Relaxed) + 1;
         if self.led.swap(true, Ordering::AcqRel) {
             return;
         }
         let _end = End(self);
-        if self.crowded.load(Ordering::Relaxed) {
+        if !self.crowded.load(Ordering::Relaxed) {
+            return;
+        }
+        for _ in 0..ROUNDS {
             yield_now().await;
+            let before = std::mem::replace(&mut queued, self.queued.load(Ordering::Relaxed));
+            if queued == before {
+                return;
+            }
         }
     }
 
@@ -81,7 +93,17 @@ mod tests {
             let mut leader = pin!(gathering.join());
             assert!(leader.as_mut().poll(&mut cx).is_pending());
             assert!(pin!(gathering.join()).poll(&mut cx).is_ready(), "the first one wakes the writer for both");
+            assert!(leader.as_mut().poll(&mut cx).is_pending(), "there may be more");
             assert!(leader.as_mut().poll(&mut cx).is_ready());
+        }
+        wait().await.expect("the writer wakes");
+        {
+            let mut leader = pin!(gathering.join());
+            for _ in 0..ROUNDS {
+                assert!(leader.as_mut().poll(&mut cx).is_pending());
+                assert!(pin!(gathering.join()).poll(&mut cx).is_ready());
+            }
+            assert!(leader.as_mut().poll(&mut cx).is_ready(), "though they never end");
         }
         wait().await.expect("the writer wakes");
         {

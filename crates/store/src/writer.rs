@@ -1,7 +1,7 @@
 //! The writer: one thread that owns the committer and takes what has queued up as one batch.
 //!
-//! While a batch is being made durable the next one gathers, so the more writers there are the more writes share
-//! one fsync, and no timer is needed.
+//! While a batch is being made durable the next one gathers ([`Gathering`]), so the more writers there are the more
+//! writes share one fsync, and no timer is needed.
 
 use std::sync::{Arc, OnceLock};
 
@@ -47,9 +47,12 @@ pub(crate) struct Writer<D> {
 impl<D: Disk> Writer<D> {
     /// Ends with [`Command::Close`]; what was queued before is done first.
     pub(crate) fn run(mut self, mut commands: mpsc::Receiver<Command>, runtime: &Handle) {
-        let mut closing = false;
+        let (mut closing, mut left) = (false, false);
         while !closing {
             let (mut asks, mut answers) = (Vec::new(), Vec::new());
+            if !left {
+                self.gathering.wait(runtime);
+            }
             while asks.len() < BATCH && !closing {
                 match commands.try_recv() {
                     Ok(Command::Ask(ask, answer)) => {
@@ -57,9 +60,12 @@ impl<D: Disk> Writer<D> {
                         answers.push(answer);
                     }
                     Ok(Command::Close) | Err(TryRecvError::Disconnected) => closing = true,
-                    Err(TryRecvError::Empty) if asks.is_empty() => self.gathering.wait(runtime),
                     Err(TryRecvError::Empty) => break,
                 }
+            }
+            left = asks.len() == BATCH;
+            if asks.is_empty() {
+                continue;
             }
             self.gathering.had(asks.len());
             let results = self.commit(asks);
