@@ -252,10 +252,11 @@ fn claim_resource(errors: &mut Errors, name: &str, path: &Path) {
 }
 
 /// A spec with its amounts in one spelling.
-fn comparable(spec: &Map<String, Value>) -> Map<String, Value> {
+pub(super) fn comparable(spec: &Map<String, Value>) -> Map<String, Value> {
     let mut spec = spec.clone();
-    if let Some(requests) = spec.object_at("resources").and_then(|resources| resources.object_at("requests")) {
-        for amount in requests.values_mut() {
+    for list in ["requests", "limits"] {
+        let amounts = spec.object_at("resources").and_then(|resources| resources.object_at(list));
+        for amount in amounts.into_iter().flat_map(Map::values_mut) {
             *amount = check::quantity(amount).to_string().into();
         }
     }

@@ -53,7 +53,11 @@ pub(super) fn template(errors: &mut Errors, spec: &Map<String, Value>, kind: &st
     let (template, path) = (spec.object("template"), path.child("template"));
     selected(errors, spec, &path);
     validate_template(errors, template, &path);
-    let pod = template.object("spec");
+    restarts_always(errors, template.object("spec"), kind, &path);
+}
+
+/// The pods of a template restart, and have no time to end by.
+pub(super) fn restarts_always(errors: &mut Errors, pod: &Map<String, Value>, kind: &str, path: &Path) {
     if !matches!(pod.text("restartPolicy"), "Always" | "") {
         let policy = pod.text("restartPolicy");
         errors.push(Error::not_supported(&path.child("spec").child("restartPolicy"), policy, &["Always"]));
