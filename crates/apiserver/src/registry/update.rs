@@ -56,6 +56,8 @@ pub async fn update(cx: &Cx, body: &Bytes) -> Result<Response<Body>, StatusError
         }
     }
     if object.resource_version().is_empty() && !cx.row.strategy.allow_unconditional_update() {
+        // That there is no such object says more.
+        cx.registry().entry(&cx.row, &cx.info.namespace, &cx.info.name).await?;
         return Err(write::version_required(&cx.row, &cx.info.name));
     }
     let manager = fields::Manager::Update(fields::manager_name(cx));
