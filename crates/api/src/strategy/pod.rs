@@ -21,7 +21,8 @@ pub(crate) use defaults::{
 };
 pub(crate) use validation::{
     container_resource, node_selector, not_below_zero, overcommits, quantity_of, requirements as resource_requirements,
-    resource_name, template as validate_template, tolerations, volume_source as validate_volume_source,
+    resource_name, template as validate_template, template_metadata as validate_template_metadata, tolerations,
+    volume_source as validate_volume_source,
 };
 pub(crate) use warnings::pod_spec as pod_warnings;
 
@@ -93,6 +94,15 @@ impl Strategy for Pod {
 
     fn validate_status_update(&self, object: &Object, old: &Object) -> Vec<field::Error> {
         status::validate(object, old)
+    }
+
+    fn judge_status_update(
+        &self,
+        _cx: &WriteContext<'_>,
+        object: &Object,
+        old: &Object,
+    ) -> (Vec<field::Error>, Vec<String>) {
+        (self.validate_status_update(object, old), status::warnings(object))
     }
 
     fn validate_subresource_update(&self, subresource: &str, object: &Object, old: &Object) -> Vec<field::Error> {

@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use apimachinery::field::Path;
 use serde_json::{Map, Value};
 
-use crate::check;
+use crate::check::{self, spelling};
 use crate::json::Read;
 
 /// Labels of nodes that have other names now.
@@ -65,6 +65,12 @@ pub(crate) fn pod_spec(spec: &Map<String, Value>, path: &Path) -> Vec<String> {
     if spec.int("terminationGracePeriodSeconds").is_some_and(|seconds| seconds < 0) {
         let path = path.child("terminationGracePeriodSeconds");
         found.push(format!("{path}: must be >= 0; negative values are invalid and will be treated as 1"));
+    }
+    for (index, server) in spec.object("dnsConfig").texts("nameservers").enumerate() {
+        spelling::of_ip(&mut found, server, &path.child("dnsConfig").child("nameservers").index(index));
+    }
+    for (index, alias) in spec.list("hostAliases").iter().enumerate() {
+        spelling::of_ip(&mut found, alias.text("ip"), &path.child("hostAliases").index(index).child("ip"));
     }
     found
 }
