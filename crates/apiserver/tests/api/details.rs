@@ -296,5 +296,79 @@ async fn what_cannot_be_read_is_shown() {
     }
     let path = "/api/v1/namespaces/default/configmaps/a?fieldManager=me";
     let line = send("PATCH", path, "application/apply-patch+yaml", "a: [").await.line();
+    assert!(line.starts_with("400 BadRequest: error encoding patch: yaml: "), "{line}");
+    let line = send("PATCH", path, "application/apply-patch+yaml", "{\"a\": [").await.line();
     assert!(line.starts_with("400 BadRequest: error decoding patch: error converting YAML to JSON: yaml: "), "{line}");
+    let line = send("PATCH", path, "application/apply-patch+yaml", "[a]").await.line();
+    let words = "error unmarshaling JSON: while decoding JSON: json: cannot unmarshal array into Go value of type map[string]interface {}";
+    assert_eq!(line, format!("400 BadRequest: error decoding patch: {words}"));
+    for (kind, body, words) in [
+        ("application/merge-patch+json", "{", "invalid JSON patch"),
+        (
+            "application/merge-patch+json",
+            "1",
+            "error decoding patch: json: cannot unmarshal number into Go value of type map[string]interface {}",
+        ),
+        (
+            "application/strategic-merge-patch+json",
+            "[]",
+            "json: cannot unmarshal array into Go value of type map[string]interface {}",
+        ),
+        (
+            "application/json-patch+json",
+            "{}",
+            "error decoding patch: json: cannot unmarshal object into Go value of type []handlers.jsonPatchOp",
+        ),
+    ] {
+        assert_eq!(send("PATCH", path, kind, body).await.line(), format!("400 BadRequest: {words}"));
+    }
+}
+
+/// Upstream: handlers/patch.go. A strategic merge patch is merged and converted without JSON in between.
+#[tokio::test]
+async fn patches_are_refused_in_upstreams_words() {
+    let cluster = Cluster::new().await;
+    let path = "/apis/apps/v1/namespaces/default/deployments";
+    let deployment = json!({"metadata": {"name": "d"}, "spec": {"selector": {"matchLabels": {"a": "b"}}, "template": {
+        "metadata": {"labels": {"a": "b"}}, "spec": {"containers": [{"name": "c", "image": "i"}]},
+    }}});
+    assert_eq!(cluster.post(path, deployment).await.code, 201);
+    let one = format!("{path}/d");
+    let pod = |spec: Value| json!({"spec": {"template": {"spec": spec}}});
+    for (patch, line) in [
+        (
+            pod(json!({"containers": [{"image": "x"}]})),
+            "500 : map: map[image:x] does not contain declared merge key: name",
+        ),
+        (pod(json!({"$patch": "spoil"})), "500 : unknown patch type: spoil in map: map[$patch:spoil]"),
+        (pod(json!({"$retainKeys": 1})), "400 BadRequest: invalid patch format of retainKeys"),
+        (
+            json!({"spec": {"replicas": "many"}}),
+            "422 Invalid:  \"\" is invalid: patch: Invalid value: \"map[spec:map[replicas:many]]\": unrecognized type: int32",
+        ),
+        (
+            pod(json!({"containers": "none"})),
+            "422 Invalid:  \"\" is invalid: patch: Invalid value: \"map[spec:map[template:map[spec:map[containers:none]]]]\": cannot restore slice from string",
+        ),
+    ] {
+        assert_eq!(cluster.patch("strategic-merge", &one, patch).await.line(), line);
+    }
+    let text = r#"[{"op":"replace","path":"/spec/replicas","value":1,"value":2,"vale":3}]"#;
+    let send = |query: &str| {
+        let request = Request::builder().method("PATCH").uri(format!("{one}{query}"));
+        cluster.ask(request.header("content-type", "application/json-patch+json"), text)
+    };
+    let refused = send("?fieldValidation=Strict").await;
+    let words = r#"strict decoding error: json patch duplicate field "[0].value", json patch unknown field "[0].vale""#;
+    assert!(refused.code == 422 && refused.line().ends_with(words), "{}", refused.line());
+    let warned = send("").await;
+    let warnings: Vec<&str> = warned.headers.get_all("warning").iter().filter_map(|text| text.to_str().ok()).collect();
+    let told =
+        [r#"299 - "json patch duplicate field \"[0].value\"""#, r#"299 - "json patch unknown field \"[0].vale\"""#];
+    assert_eq!((warned.code, warnings), (200, told.to_vec()));
+    // Keys of YAML that are no text.
+    let yaml = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: keys}\ndata: {1: a, true: b, 1.5: c}\n";
+    let request = Request::builder().method("POST").uri(CONFIG_MAPS).header("content-type", "application/yaml");
+    let made = cluster.ask(request, yaml).await;
+    assert_eq!(made.at("/data"), &json!({"1": "a", "true": "b", "1.5": "c"}), "{}", made.line());
 }
