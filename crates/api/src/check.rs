@@ -10,6 +10,7 @@ use serde_json::{Map, Value};
 use crate::json::Read;
 
 mod conditions;
+pub(crate) mod old_labels;
 pub(crate) mod pem;
 pub(crate) mod spelling;
 pub(crate) mod x509;

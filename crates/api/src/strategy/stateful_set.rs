@@ -63,7 +63,15 @@ impl Strategy for StatefulSet {
     }
 
     fn warnings(&self, object: &Object) -> Vec<String> {
-        workload::warnings(object, &["spec"])
+        let mut found = workload::warnings(object, &["spec"]);
+        further_warnings(&mut found, object);
+        found
+    }
+
+    fn update_warnings(&self, object: &Object, old: &Object) -> Vec<String> {
+        let mut found = workload::update_warnings(object, old, &["spec"]);
+        further_warnings(&mut found, object);
+        found
     }
 
     fn validate(&self, object: &Object) -> Vec<field::Error> {
@@ -95,6 +103,18 @@ impl Strategy for StatefulSet {
 
     fn judges_updates_alone(&self) -> bool {
         true
+    }
+}
+
+fn further_warnings(found: &mut Vec<String>, object: &Object) {
+    let (spec, path) = (object.object("spec"), Path::new("spec").child("volumeClaimTemplates"));
+    for (index, claim) in spec.list("volumeClaimTemplates").iter().enumerate() {
+        // Upstream leaves the spec out of the path.
+        volume::claim_warnings(found, claim.object("spec"), &path.index(index));
+    }
+    if spec.int("revisionHistoryLimit").is_some_and(|limit| limit < 0) {
+        let words = "a negative value retains all historical revisions; a value >= 0 is recommended";
+        found.push(format!("spec.revisionHistoryLimit: {words}"));
     }
 }
 

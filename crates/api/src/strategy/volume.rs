@@ -4,8 +4,10 @@ use apimachinery::Object;
 use apimachinery::field::{self, Error, Path};
 use serde_json::{Map, Value, json};
 
-use super::pod::{default_volume_source, node_selector, not_below_zero, quantity_of, validate_volume_source};
-use crate::check::{self, Errors, names};
+use super::pod::{
+    default_volume_source, in_whole_bytes, node_selector, not_below_zero, quantity_of, validate_volume_source,
+};
+use crate::check::{self, Errors, names, old_labels};
 use crate::json::{Read, Write};
 use crate::resource::{Generation, Strategy, WriteContext};
 
@@ -45,6 +47,10 @@ impl Strategy for PersistentVolume {
 
     fn prepare_for_create(&self, _cx: &WriteContext<'_>, object: &mut Object) {
         object.0.insert("status".into(), json!({"phase": "Pending"}));
+    }
+
+    fn warnings(&self, object: &Object) -> Vec<String> {
+        volume_warnings(object)
     }
 
     fn validate(&self, object: &Object) -> Vec<field::Error> {
@@ -124,6 +130,51 @@ impl Strategy for PersistentVolume {
     }
 }
 
+const OLD_CLASS: (&str, &str) =
+    ("volume.beta.kubernetes.io/storage-class", "deprecated since v1.8; use \"storageClassName\" attribute instead");
+
+/// What a volume says and hardly means (upstream: pkg/api/persistentvolume/util.go).
+fn volume_warnings(object: &Object) -> Vec<String> {
+    const OLD_MOUNT: (&str, &str) =
+        ("volume.beta.kubernetes.io/mount-options", "deprecated since v1.31; use \"mountOptions\" attribute instead");
+    const OLD_SOURCES: [(&str, &str, &str); 6] = [
+        ("cephfs", "cephfs", "deprecated in v1.28, non-functional in v1.31+"),
+        ("photonPersistentDisk", "photonPersistentDisk", "deprecated in v1.11, non-functional in v1.16+"),
+        ("scaleIO", "scaleIO", "deprecated in v1.16, non-functional in v1.22+"),
+        ("storageos", "storageOS", "deprecated in v1.22, non-functional in v1.25+"),
+        ("glusterfs", "glusterfs", "deprecated in v1.25, non-functional in v1.26+"),
+        ("rbd", "rbd", "deprecated in v1.28, non-functional in v1.31+"),
+    ];
+    let mut found = Vec::new();
+    let (annotations, spec) = (object.object("metadata").object("annotations"), object.object("spec"));
+    for (key, words) in [OLD_CLASS, OLD_MOUNT].iter().filter(|(key, _)| annotations.has(key)) {
+        found.push(format!("metadata.annotations[{key}]: {words}"));
+    }
+    if spec.text("persistentVolumeReclaimPolicy") == "Recycle" {
+        let words = "The Recycle reclaim policy is deprecated. Instead, the recommended approach is to use dynamic \
+                     provisioning.";
+        found.push(format!("spec.persistentVolumeReclaimPolicy: {words}"));
+    }
+    let path = Path::new("spec").child("nodeAffinity").child("required").child("nodeSelectorTerms");
+    let terms = spec.object("nodeAffinity").object("required").list("nodeSelectorTerms");
+    for (index, term) in terms.iter().enumerate() {
+        old_labels::of_term(&mut found, term.fields(), false, &path.index(index));
+    }
+    for (_, name, words) in OLD_SOURCES.iter().filter(|(field, ..)| spec.has(field)) {
+        found.push(format!("spec.{name}: {words}"));
+    }
+    found
+}
+
+/// Words about a claim's spec, which may be within something else
+/// (upstream: `GetWarningsForPersistentVolumeClaimSpec`).
+pub(super) fn claim_warnings(found: &mut Vec<String>, spec: &Map<String, Value>, path: &Path) {
+    for part in ["requests", "limits"] {
+        let path = path.child("resources").child(part);
+        in_whole_bytes(found, spec.object("resources").object(part), &path);
+    }
+}
+
 /// One and only one way to the data.
 fn volume_source(errors: &mut Errors, spec: &Map<String, Value>, path: &Path) {
     let mut sources = spec.iter().filter(|(name, value)| !NOT_SOURCES.contains(&name.as_str()) && !value.is_null());
@@ -168,6 +219,15 @@ impl Strategy for PersistentVolumeClaim {
 
     fn prepare_for_create(&self, _cx: &WriteContext<'_>, object: &mut Object) {
         object.0.insert("status".into(), json!({"phase": "Pending"}));
+    }
+
+    fn warnings(&self, object: &Object) -> Vec<String> {
+        let (key, words) = OLD_CLASS;
+        let is_old = object.object("metadata").object("annotations").has(key);
+        let mut found: Vec<String> =
+            is_old.then(|| format!("metadata.annotations[{key}]: {words}")).into_iter().collect();
+        claim_warnings(&mut found, object.object("spec"), &Path::new("spec"));
+        found
     }
 
     fn validate(&self, object: &Object) -> Vec<field::Error> {

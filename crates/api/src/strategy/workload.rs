@@ -109,10 +109,27 @@ pub(super) fn is_zero(of: &Map<String, Value>, name: &str) -> bool {
 /// Warnings about the pods that a template makes.
 pub(super) fn warnings(object: &Object, below: &[&str]) -> Vec<String> {
     let (mut fields, mut path) = (&object.0, Path::default());
-    for step in below.iter().chain(&["template", "spec"]) {
+    for step in below.iter().chain(&["template"]) {
         (fields, path) = (fields.object(step), path.child(step));
     }
     pod_warnings(fields, &path)
+}
+
+/// The same at an update, if the spec changes.
+pub(super) fn update_warnings(object: &Object, old: &Object, below: &[&str]) -> Vec<String> {
+    if object.value("spec") == old.value("spec") { Vec::new() } else { warnings(object, below) }
+}
+
+/// Pods are named after this object, and hosts after pods.
+pub(super) fn name_warning(object: &Object) -> Option<String> {
+    let wrong = names::dns1123_label(object.name());
+    (!wrong.is_empty()).then(|| {
+        format!(
+            "metadata.name: this is used in Pod names and hostnames, which can result in surprising behavior; a DNS \
+             label is recommended: [{}]",
+            wrong.join(" ")
+        )
+    })
 }
 
 /// Counts of a status: none is negative, none of `parts` is greater than `replicas`, and what is available is ready

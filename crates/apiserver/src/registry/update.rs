@@ -254,7 +254,7 @@ fn rules(cx: &Cx, part: Part, object: &Object, old: &Object) -> Vec<apimachinery
         Part::Special if subresource.is_empty() => Vec::new(),
         Part::Special => strategy.validate_subresource_update(subresource, object, old),
         Part::Main => {
-            for warning in strategy.warnings(object) {
+            for warning in strategy.update_warnings(object, old) {
                 cx.warn(warning);
             }
             let alone = strategy.judges_updates_alone();

@@ -43,6 +43,18 @@ impl Strategy for Ingress {
         true
     }
 
+    fn warnings(&self, object: &Object) -> Vec<String> {
+        let is_old = object.object("metadata").object("annotations").has(CLASS_ANNOTATION)
+            && !object.object("spec").has("ingressClassName");
+        let words =
+            || format!("annotation {CLASS_ANNOTATION:?} is deprecated, please use 'spec.ingressClassName' instead");
+        is_old.then(words).into_iter().collect()
+    }
+
+    fn update_warnings(&self, _object: &Object, _old: &Object) -> Vec<String> {
+        Vec::new()
+    }
+
     fn validate_status_update(&self, object: &Object, old: &Object) -> Vec<field::Error> {
         let mut errors = Errors::new();
         let path = Path::new("status").child("loadBalancer").child("ingress");
