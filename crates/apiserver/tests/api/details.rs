@@ -194,9 +194,33 @@ async fn what_is_missing_is_not_found_by_name() {
             assert_eq!(cluster.get(&format!("{path}/status")).await.line(), expected);
             let patched = cluster.patch("merge", &format!("{path}/status"), json!({"status": {}})).await;
             assert_eq!(patched.line(), expected);
+            let body = json!({"apiVersion": version, "kind": row.gvk.kind, "metadata": {"name": "none"}});
+            assert_eq!(cluster.put(&format!("{path}/status"), body).await.line(), expected);
         }
         if row.subresources.scale.is_some() {
-            assert_eq!(cluster.get(&format!("{path}/scale")).await.line(), expected);
+            let scale = format!("{path}/scale");
+            assert_eq!(cluster.get(&scale).await.line(), expected);
+            assert_eq!(cluster.patch("merge", &scale, json!({"spec": {"replicas": 1}})).await.line(), expected);
+            let body = json!({"apiVersion": "autoscaling/v1", "kind": "Scale", "metadata": {"name": "none"}});
+            assert_eq!(cluster.put(&scale, body).await.line(), expected);
+        }
+    }
+}
+
+/// A part that is there is read, put and patched, and discovery says so.
+#[tokio::test]
+async fn every_part_is_discovered_with_its_verbs() {
+    let cluster = Cluster::new().await;
+    for row in api::RESOURCES.iter().filter(|row| row.verbs.has("get")) {
+        let version = row.gvk.api_version();
+        let root = if row.gvk.group.is_empty() { "api" } else { "apis" };
+        let list = cluster.get(&format!("/{root}/{version}")).await;
+        let parts = [("status", row.subresources.status), ("scale", row.subresources.scale.is_some())];
+        for (part, _) in parts.into_iter().filter(|(_, is_there)| *is_there) {
+            let name = format!("{}/{part}", row.plural);
+            let found = list.at("/resources").as_array().expect("resources").iter().find(|one| one["name"] == name);
+            let found = found.unwrap_or_else(|| panic!("{version} {name} is not discovered"));
+            assert_eq!(found["verbs"], json!(["get", "patch", "update"]), "{name}");
         }
     }
 }
