@@ -1,6 +1,9 @@
 //! Reads and writes that wait or run, as parts of how many may: histograms with an observation every nanosecond
 //! (upstream: flowcontrol/metrics/metrics.go, `readWriteConcurrencyGaugeVec`).
 //!
+//! The waiting ones are told as a number as well (upstream: endpoints/metrics/metrics.go, `currentInqueueRequests`):
+//! that of now, as that of the requests in flight is.
+//!
 //! One lock for all levels, held for an addition: a request that need not wait takes it twice.
 
 use std::fmt;
@@ -8,14 +11,19 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use prometheus_client::collector::Collector;
-use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet};
+use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric};
 use prometheus_client::metrics::MetricType;
+use prometheus_client::metrics::gauge::ConstGauge;
 
 use super::name;
 use super::ratios::Timing;
 use crate::level::Clock;
 
 const BOUNDS: [f64; 15] = [0.0, 0.001, 0.01, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99, 1.0];
+
+const QUEUED: &str = "apiserver_current_inqueue_requests";
+
+const QUEUED_HELP: &str = "Maximal number of queued requests in this apiserver per request kind in last second.";
 
 const HELP: &str = "Observations, at the end of every nanosecond, of the number of requests (as a fraction of the relevant limit) waiting or in regular stage of execution";
 
@@ -33,6 +41,13 @@ struct Labels {
     phase: &'static str,
     request_kind: &'static str,
 }
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct Kind {
+    request_kind: &'static str,
+}
+
+const KINDS: [&str; 2] = ["readOnly", "mutating"];
 
 #[derive(Debug)]
 struct Series {
@@ -106,10 +121,14 @@ impl Collector for ReadWrite {
         let (now, mut series) = (self.clock.now(), self.series.lock());
         let kinds = ["waiting", "executing"]
             .into_iter()
-            .flat_map(|phase| ["readOnly", "mutating"].map(|request_kind| Labels { phase, request_kind }));
+            .flat_map(|phase| KINDS.map(|request_kind| Labels { phase, request_kind }));
         for (one, labels) in series.iter_mut().zip(kinds) {
             one.advance(now);
             one.timing.encode(metric.encode_family(&labels)?)?;
+        }
+        let mut metric = encoder.encode_descriptor(QUEUED, QUEUED_HELP, None, MetricType::Gauge)?;
+        for (one, request_kind) in series.iter().zip(KINDS) {
+            ConstGauge::new(one.count).encode(metric.encode_family(&Kind { request_kind })?)?;
         }
         Ok(())
     }
@@ -128,11 +147,15 @@ mod tests {
         requests.limit(10.0, 4.0);
         requests.begin(Phase::Executing, true);
         requests.begin(Phase::Waiting, false);
+        let text = metrics.encode();
+        assert!(text.contains("apiserver_current_inqueue_requests{request_kind=\"readOnly\"} 0"), "{text}");
+        assert!(text.contains("apiserver_current_inqueue_requests{request_kind=\"mutating\"} 1"), "{text}");
         tokio::time::advance(Duration::from_nanos(100)).await;
         requests.end(Phase::Executing, true);
         requests.end(Phase::Waiting, false);
         tokio::time::advance(Duration::from_nanos(50)).await;
         let text = metrics.encode();
+        assert!(text.contains("apiserver_current_inqueue_requests{request_kind=\"mutating\"} 0"), "{text}");
         for (phase, kind, sum) in [
             ("executing", "readOnly", "25.0"),
             ("executing", "mutating", "0.0"),
