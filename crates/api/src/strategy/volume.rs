@@ -1,5 +1,7 @@
 //! Persistent volumes and claims (upstream: `SetDefaults_PersistentVolume*`, `ValidatePersistentVolume*`).
 
+mod data_source;
+
 use apimachinery::Object;
 use apimachinery::field::{self, Error, Path};
 use serde_json::{Map, Value, json};
@@ -47,6 +49,15 @@ impl Strategy for PersistentVolume {
 
     fn prepare_for_create(&self, _cx: &WriteContext<'_>, object: &mut Object) {
         object.0.insert("status".into(), json!({"phase": "Pending"}));
+        if let Some(spec) = object.object_at("spec") {
+            data_source::prepare(spec, &Map::new());
+        }
+    }
+
+    fn prepare_for_update(&self, _cx: &WriteContext<'_>, object: &mut Object, old: &Object) {
+        if let Some(spec) = object.object_at("spec") {
+            data_source::prepare(spec, old.object("spec"));
+        }
     }
 
     fn warnings(&self, object: &Object) -> Vec<String> {
@@ -238,7 +249,7 @@ impl Strategy for PersistentVolumeClaim {
 
     fn validate_update(&self, object: &Object, old: &Object) -> Vec<field::Error> {
         let mut errors = Errors::new();
-        if fixed(object, old) != comparable(old.object("spec")) {
+        if fixed(object, old) != written_today(old) {
             let detail = "spec is immutable after creation except resources.requests and volumeAttributesClassName for bound claims";
             errors.push(Error::forbidden(&Path::new("spec"), detail));
         }
@@ -323,11 +334,18 @@ pub(super) fn comparable(spec: &Map<String, Value>) -> Map<String, Value> {
     spec
 }
 
+/// The spec of a stored claim, in the form that it would have today.
+fn written_today(old: &Object) -> Map<String, Value> {
+    let mut spec = comparable(old.object("spec"));
+    data_source::agree(&mut spec);
+    spec
+}
+
 /// The new spec of a claim without what may change (upstream: `ValidatePersistentVolumeClaimUpdate`): its volume and
 /// its class once, its size and its attributes while it is bound.
 fn fixed(object: &Object, old: &Object) -> Map<String, Value> {
     const ANNOTATION: &str = "volume.beta.kubernetes.io/storage-class";
-    let (mut spec, was) = (comparable(object.object("spec")), comparable(old.object("spec")));
+    let (mut spec, was) = (comparable(object.object("spec")), written_today(old));
     let mut keep = |name: &str| match was.get(name) {
         Some(value) => spec.insert(name.to_owned(), value.clone()),
         None => spec.remove(name),
@@ -384,43 +402,6 @@ pub(super) fn default_claim(claim: &mut Map<String, Value>) {
     }
 }
 
-/// What a claim is filled from (upstream: `validateDataSource`, `validateDataSourceRef`).
-fn data_source(errors: &mut Errors, spec: &Map<String, Value>, path: &Path) {
-    for field in ["dataSource", "dataSourceRef"] {
-        if !spec.has(field) {
-            continue;
-        }
-        let (source, path) = (spec.object(field), path.child(field));
-        check::required(errors, source, "name", &path);
-        check::required(errors, source, "kind", &path);
-        let group = source.text("apiGroup");
-        if group.is_empty() && source.text("kind") != "PersistentVolumeClaim" {
-            let kind = source.text("kind");
-            errors.push(Error::invalid(
-                &path,
-                kind,
-                "must be 'PersistentVolumeClaim' when referencing the default apiGroup",
-            ));
-        }
-        if !group.is_empty() {
-            check::named(errors, names::dns1123_subdomain, group, &path.child("apiGroup"));
-        }
-        check::optional_name(errors, names::dns1123_label, source, "namespace", &path);
-    }
-    if !spec.has("dataSource") || !spec.has("dataSourceRef") {
-        return;
-    }
-    let (old, new) = (spec.object("dataSource"), spec.object("dataSourceRef"));
-    let same = ["apiGroup", "kind", "name"].iter().all(|field| old.text(field) == new.text(field));
-    // Upstream shows the path where the value should be.
-    let shown = path.child("dataSource").to_string();
-    if !new.text("namespace").is_empty() {
-        errors.push(Error::invalid(path, shown, "may not be specified when dataSourceRef.namespace is specified"));
-    } else if !same {
-        errors.push(Error::invalid(path, shown, "must match dataSourceRef"));
-    }
-}
-
 /// Rules of a claim's spec, also within templates (upstream: `ValidatePersistentVolumeClaimSpec`).
 pub(super) fn claim_spec(errors: &mut Errors, spec: &Map<String, Value>, path: &Path) {
     access_modes(errors, spec, "at least 1 access mode is required", path);
@@ -432,7 +413,7 @@ pub(super) fn claim_spec(errors: &mut Errors, spec: &Map<String, Value>, path: &
     }
     check::optional_name(errors, names::dns1123_subdomain, spec, "storageClassName", path);
     check::one_of(errors, spec, "volumeMode", &["Block", "Filesystem"], path);
-    data_source(errors, spec, path);
+    data_source::validate(errors, spec, path);
     check::optional_name(errors, names::dns1123_subdomain, spec, "volumeAttributesClassName", path);
 }
 
