@@ -10,7 +10,9 @@ use serde_json::{Map, Value};
 use crate::json::Read;
 
 mod conditions;
+pub(crate) mod old_labels;
 pub(crate) mod pem;
+pub(crate) mod spelling;
 pub(crate) mod x509;
 
 pub(crate) use conditions::{conditions, holds};
@@ -113,9 +115,17 @@ pub(crate) fn same_spec(object: &Object, old: &Object) -> Errors {
     errors
 }
 
-/// An IP address of either family.
+/// An IP address of either family, in any spelling that cannot be misread
+/// (upstream: `IsValidIPForLegacyField`).
 pub(crate) fn ip_address(errors: &mut Errors, value: &str, path: &Path) {
     named(errors, names::ip, value, path);
+}
+
+/// An IP address, or one of those that were there before: older rules may have let it pass.
+pub(crate) fn ip_address_or_known(errors: &mut Errors, value: &str, known: &[&str], path: &Path) {
+    if !known.contains(&value) {
+        ip_address(errors, value, path);
+    }
 }
 
 /// Addresses that no service and no endpoint can have (upstream: `ValidateNonSpecialIP`).
@@ -137,9 +147,32 @@ pub(crate) fn not_special_ip(errors: &mut Errors, address: &str, path: &Path) {
     }
 }
 
-/// A network in CIDR notation.
+/// A network in CIDR notation, in any spelling that cannot be misread (upstream: `IsValidCIDRForLegacyField`).
 pub(crate) fn cidr(errors: &mut Errors, value: &str, path: &Path) {
     named(errors, names::cidr, value, path);
+}
+
+/// A network, or one of those that were there before: older rules may have let it pass.
+pub(crate) fn cidr_or_known(errors: &mut Errors, value: &str, known: &[&str], path: &Path) {
+    if !known.contains(&value) {
+        cidr(errors, value, path);
+    }
+}
+
+/// What is wrong with an IP address where there is one spelling of each (upstream: `IsValidIP`).
+pub(crate) fn canonical_ip(value: &str) -> Vec<String> {
+    canonical(names::ip(value), value, value.parse::<std::net::IpAddr>().ok())
+}
+
+/// What is wrong with a network where there is one spelling of each (upstream: `IsValidCIDR`).
+pub(crate) fn canonical_cidr(value: &str) -> Vec<String> {
+    canonical(names::cidr(value), value, value.parse::<ipnet::IpNet>().ok())
+}
+
+fn canonical(mut wrong: Vec<String>, value: &str, parsed: Option<impl std::fmt::Display>) -> Vec<String> {
+    let text = parsed.map(|parsed| parsed.to_string()).filter(|text| wrong.is_empty() && text != value);
+    wrong.extend(text.map(|text| format!("must be in canonical form ({text:?})")));
+    wrong
 }
 
 /// A map of labels.

@@ -259,9 +259,14 @@ pub trait Strategy: Send + Sync {
         0
     }
 
-    /// Warnings for the client, sent as `Warning` headers.
+    /// Warnings for the client, sent as `Warning` headers, at create.
     fn warnings(&self, _object: &Object) -> Vec<String> {
         Vec::new()
+    }
+
+    /// Warnings at an update; for most kinds those of the object as it is now.
+    fn update_warnings(&self, object: &Object, _old: &Object) -> Vec<String> {
+        self.warnings(object)
     }
 }
 

@@ -4,7 +4,7 @@
 //! The maps live in memory and are read off the stored Services at start: the Services themselves are the record.
 
 use std::collections::BTreeSet;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::Ipv4Addr;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
@@ -186,7 +186,7 @@ impl Allocators {
             let number = if asked.is_empty() {
                 state.addresses.take_any()
             } else {
-                let Ok(IpAddr::V4(address)) = asked.parse() else {
+                let Some(address) = address_of(&asked) else {
                     return refuse(format!("failed to allocate IP {asked}: the provided IP is not an IPv4 address"));
                 };
                 let number = u32::from(address);
@@ -197,7 +197,8 @@ impl Allocators {
                     if !held.addresses.contains(&number) {
                         taken.addresses.insert(number);
                     }
-                    let address = Ipv4Addr::from(number).to_string();
+                    // As it is spelled, which validation judges: what is stored may have zeros before its numbers.
+                    let address = if asked.is_empty() { Ipv4Addr::from(number).to_string() } else { asked };
                     spec.insert("clusterIP".into(), address.clone().into());
                     spec.insert("clusterIPs".into(), json!([address]));
                 }
@@ -326,12 +327,25 @@ fn copy(from: &Map<String, Value>, to: &mut Map<String, Value>, field: &str) {
     }
 }
 
+/// An address as it was once read: zeros before numbers are nothing.
+fn address_of(text: &str) -> Option<Ipv4Addr> {
+    let plain = || {
+        let mut octets = text.split('.').map(|number| {
+            let digits = number.bytes().all(|byte| byte.is_ascii_digit());
+            number.parse::<u8>().ok().filter(|_| digits)
+        });
+        let address = [(); 4].map(|()| octets.next().flatten());
+        let [Some(a), Some(b), Some(c), Some(d)] = address else { return None };
+        octets.next().is_none().then(|| Ipv4Addr::new(a, b, c, d))
+    };
+    text.parse().ok().or_else(plain)
+}
+
 fn held_by(service: &Object) -> Held {
     let Some(spec) = service.0.get("spec").and_then(Value::as_object) else { return Held::default() };
     let single = spec.get("clusterIP").into_iter();
     let all = spec.get("clusterIPs").and_then(Value::as_array).into_iter().flatten();
-    let addresses =
-        single.chain(all).filter_map(|value| value.as_str()?.parse::<Ipv4Addr>().ok()).map(u32::from).collect();
+    let addresses = single.chain(all).filter_map(|value| address_of(value.as_str()?)).map(u32::from).collect();
     let ports = ports_of(spec).iter().filter_map(|port| u32::try_from(port["nodePort"].as_u64()?).ok());
     Held { addresses, ports: ports.filter(|port| *port > 0).collect() }
 }

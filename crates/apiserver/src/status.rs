@@ -13,6 +13,8 @@ pub fn of_store(error: &store::Error) -> StatusError {
         store::Error::Compacted { asked, oldest } => too_old(*asked, *oldest),
         store::Error::Future { asked, newest } => too_large_revision(*asked, *newest),
         store::Error::TooSlow => StatusError::expired("too old resource version: the watcher fell behind"),
+        // A value that no key opens (upstream: etcd3/watcher.go `transformErrorToEvent`).
+        store::Error::Unavailable(cause) if cause.starts_with(encryption::UNREADABLE) => StatusError::internal(cause),
         store::Error::Unavailable(cause) => StatusError::unavailable(format!("storage is unavailable: {cause}")),
         store::Error::Damaged { .. } | store::Error::InUse { .. } => StatusError::internal(error),
     }
@@ -120,6 +122,15 @@ mod tests {
                 r#"{"apiVersion":"v1","code":504,"details":{"causes":[{"message":"Too large resource version","reason":"ResourceVersionTooLarge"}],"retryAfterSeconds":1},"kind":"Status","message":"Too large resource version: 30, current: 9","metadata":{},"reason":"Timeout","status":"Failure"}"#
             ]],
         );
+    }
+
+    #[test]
+    fn what_nobody_can_open_is_no_matter_of_waiting() {
+        let unreadable = format!("{} \"/registry/core/secrets/a/b\": no key", encryption::UNREADABLE);
+        let status = of_store(&store::Error::Unavailable(unreadable.as_str().into()));
+        assert_eq!((status.code, status.reason), (500, "InternalError"));
+        assert_eq!(status.message, format!("Internal error occurred: {unreadable}"));
+        assert_eq!(of_store(&store::Error::Unavailable("closed".into())).code, 503);
     }
 
     #[test]

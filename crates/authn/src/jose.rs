@@ -10,8 +10,21 @@ use serde_json::{Map, Value};
 /// Longer tokens are not looked at.
 const MAX_BYTES: usize = 64 * 1024;
 
-/// The algorithms that are believed (upstream: `allowedSigningAlgs`); ES512 has no verifier here.
+/// The algorithms that are believed (upstream: `allowedSigningAlgs`). Of upstream's, ES512 is not among them: the one
+/// library here that does cryptography does not know its curve.
 pub const ALGORITHMS: [&str; 8] = ["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384"];
+
+/// Why an algorithm cannot be chosen, if it cannot.
+pub fn unsupported(algorithm: &str) -> Option<String> {
+    match algorithm {
+        known if ALGORITHMS.contains(&known) => None,
+        "ES512" => Some(
+            "oidc: unsupported signing alg: \"ES512\": signatures on the curve P-521 cannot be verified by this server"
+                .to_owned(),
+        ),
+        other => Some(format!("oidc: unsupported signing alg: {other:?}")),
+    }
+}
 
 /// Why a token is not believed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -22,6 +35,9 @@ pub enum JoseError {
     /// It names an algorithm that is not believed.
     #[error("id token signed with unsupported algorithm")]
     Algorithm,
+    /// It names the one algorithm of upstream's that cannot be verified here.
+    #[error("id token signed with unsupported algorithm: ES512 (ECDSA on P-521) cannot be verified by this server")]
+    Es512,
     /// No key fits.
     #[error("failed to verify id token signature")]
     Signature,
@@ -71,7 +87,7 @@ impl<'a> Token<'a> {
     /// Checks the signature with those of the keys that may fit, under one of these algorithms.
     pub fn verify(&self, keys: &KeySet, algorithms: &[String]) -> Result<(), JoseError> {
         if !algorithms.contains(&self.header.alg) {
-            return Err(JoseError::Algorithm);
+            return Err(if self.header.alg == "ES512" { JoseError::Es512 } else { JoseError::Algorithm });
         }
         let verified =
             keys.fitting(&self.header.kid).any(|key| key.verifies(&self.header.alg, self.message, &self.signature));
@@ -196,6 +212,14 @@ mod tests {
         let token = Token::parse(&unsigned).expect("a token");
         assert_eq!(token.verify(&KeySet::default(), &["RS256".into()]), Err(JoseError::Algorithm));
         assert_eq!(token.verify(&KeySet::default(), &["none".into()]), Err(JoseError::Signature));
+        let on_p521 = format!("{}.e30.", BASE64.encode(r#"{"alg":"ES512"}"#));
+        let token = Token::parse(&on_p521).expect("a token");
+        assert_eq!(token.verify(&KeySet::default(), &["RS256".into()]), Err(JoseError::Es512));
+        assert_eq!(
+            (unsupported("RS256"), unsupported("X").as_deref()),
+            (None, Some("oidc: unsupported signing alg: \"X\""))
+        );
+        assert!(unsupported("ES512").is_some_and(|words| words.ends_with("cannot be verified by this server")));
     }
 
     #[test]

@@ -8,9 +8,9 @@ use std::time::Duration;
 use component_base::metrics::{Counter, Family, Gauge, Histogram, Metrics};
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::histogram::exponential_buckets;
-use ring::digest::{SHA256, digest};
 
 use crate::grpc::GrpcError;
+use crate::identity::{apiserver_id_hash, hash};
 use crate::kms::KmsError;
 use crate::metrics::Way;
 
@@ -149,8 +149,8 @@ impl EnvelopeMetrics {
         let labels = Used {
             transformation_type: way.name(),
             provider_name: provider.to_owned(),
-            key_id_hash: hash(key_id),
-            apiserver_id_hash: "",
+            key_id_hash: hash(key_id.as_bytes()),
+            apiserver_id_hash: apiserver_id_hash(),
         };
         KeyUse { count: self.used.get_or_create_owned(&labels), at: self.used_at.get_or_create_owned(&labels) }
     }
@@ -160,7 +160,11 @@ impl EnvelopeMetrics {
         let provider_name = provider.to_owned();
         let error = match key_id {
             Ok(key_id) => {
-                let labels = Told { provider_name, key_id_hash: hash(key_id), apiserver_id_hash: "" };
+                let labels = Told {
+                    provider_name,
+                    key_id_hash: hash(key_id.as_bytes()),
+                    apiserver_id_hash: apiserver_id_hash(),
+                };
                 self.told_at.get_or_create(&labels).set(component_base::now().as_second());
                 return;
             }
@@ -176,10 +180,6 @@ impl EnvelopeMetrics {
         let labels = OfProvider { provider_name: provider.to_owned() };
         self.seeds.get_or_create(&labels).set(i64::try_from(count).unwrap_or(i64::MAX));
     }
-}
-
-fn hash(key_id: &str) -> String {
-    format!("sha256:{}", hex::encode(digest(&SHA256, key_id.as_bytes())))
 }
 
 /// The name of a failure's code, as Go's gRPC writes it.
@@ -228,8 +228,13 @@ mod tests {
         families.called("p", "Decrypt", &refused, Duration::from_millis(1));
         families.seeds("p", 1);
         let text = shown.encode();
+        let used = format!(
+            "apiserver_envelope_encryption_key_id_hash_total{{transformation_type=\"to_storage\",provider_name=\"p\",key_id_hash=\"{}\",apiserver_id_hash=\"{}\"}} 2",
+            hash(b"one"),
+            apiserver_id_hash()
+        );
+        assert!(text.contains(&used), "{used}\n{text}");
         for line in [
-            "apiserver_envelope_encryption_key_id_hash_total{transformation_type=\"to_storage\",provider_name=\"p\",key_id_hash=\"sha256:7692c3ad3540bb803c020b3aee66cd8887123234ea0c6e7143c0add73ff431ed\",apiserver_id_hash=\"\"} 2",
             "apiserver_envelope_encryption_invalid_key_id_from_status_total{provider_name=\"p\",error=\"empty\"} 1",
             "apiserver_envelope_encryption_dek_source_cache_size{provider_name=\"p\"} 1",
             "method_name=\"/v2.KeyManagementService/Decrypt\",grpc_status_code=\"Unavailable\"} 1",

@@ -11,6 +11,7 @@
 
 pub mod config;
 mod envelope_metrics;
+mod identity;
 pub mod keyring;
 pub mod metrics;
 pub mod provider;
@@ -24,3 +25,4 @@ pub use config::{ConfigError, EncryptionConfiguration};
 pub use keyring::Keyring;
 pub use provider::SealError;
 pub use store::{EncryptedStore, Opening};
+pub use watch::UNREADABLE;

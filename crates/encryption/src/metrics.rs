@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use prometheus_client::encoding::EncodeLabelSet;
 
 use crate::envelope_metrics::EnvelopeMetrics;
+use crate::identity::{apiserver_id_hash, hash};
 use crate::provider::SealError;
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
@@ -26,6 +27,13 @@ struct Duration {
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct Reload {
     status: &'static str,
+    apiserver_id_hash: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct Applied {
+    apiserver_id_hash: &'static str,
+    hash: String,
 }
 
 fn buckets() -> Histogram {
@@ -56,6 +64,7 @@ pub struct EncryptionMetrics {
     seconds: Family<Duration, Histogram, fn() -> Histogram>,
     reloads: Family<Reload, Counter>,
     reloaded_at: Family<Reload, Gauge>,
+    applied: Family<Applied, Gauge>,
     /// Those of KMS plugins.
     pub(crate) envelope: EnvelopeMetrics,
 }
@@ -67,6 +76,7 @@ impl Default for EncryptionMetrics {
             seconds: Family::new_with_constructor(buckets),
             reloads: Family::default(),
             reloaded_at: Family::default(),
+            applied: Family::default(),
             envelope: EnvelopeMetrics::default(),
         }
     }
@@ -88,19 +98,32 @@ impl EncryptionMetrics {
         );
         metrics.register(
             "apiserver_encryption_config_controller_automatic_reloads",
-            "Total number of reload successes and failures of encryption configuration",
+            "Total number of reload successes and failures of encryption configuration split by apiserver identity",
             self.reloads.clone(),
         );
         metrics.register(
             "apiserver_encryption_config_controller_automatic_reload_last_timestamp_seconds",
-            "Timestamp of the last successful or failed automatic reload of encryption configuration",
+            "Timestamp of the last successful or failed automatic reload of encryption configuration split by apiserver identity",
             self.reloaded_at.clone(),
         );
+        metrics.register(
+            "apiserver_encryption_config_controller_last_config_info",
+            "Information about the last applied encryption configuration with hash as label, split by apiserver identity",
+            self.applied.clone(),
+        );
+    }
+
+    /// This configuration is used from now on.
+    pub fn applied(&self, config: &[u8]) {
+        self.applied.clear();
+        let labels = Applied { apiserver_id_hash: apiserver_id_hash(), hash: hash(config) };
+        self.applied.get_or_create(&labels).set(1);
     }
 
     /// The configuration was read again.
     pub fn reloaded(&self, taken: bool) {
-        let status = Reload { status: if taken { "success" } else { "failure" } };
+        let status = if taken { "success" } else { "failure" };
+        let status = Reload { status, apiserver_id_hash: apiserver_id_hash() };
         self.reloads.get_or_create(&status).inc();
         self.reloaded_at.get_or_create(&status).set(component_base::now().as_second());
     }

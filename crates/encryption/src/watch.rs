@@ -7,6 +7,10 @@ use std::task::{Context, Poll};
 
 use ::store::{Entry, Error, Event, Watch};
 
+/// How the complaint about a value begins that nobody can read: it is the server's fault that there is one, not that it
+/// is busy.
+pub const UNREADABLE: &str = "unable to transform key";
+
 /// See the module.
 pub(crate) struct Readable {
     inner: Box<dyn Watch>,
@@ -21,8 +25,7 @@ impl Readable {
 
 /// The complaint about an entry that could not be opened: those have no value.
 fn unreadable(entry: &Entry) -> Option<Error> {
-    let words =
-        || format!("unable to transform key {:?}: no key of the encryption configuration opens it", &*entry.key);
+    let words = || format!("{UNREADABLE} {:?}: no key of the encryption configuration opens it", &*entry.key);
     entry.finished.value.is_empty().then(|| Error::Unavailable(words().into()))
 }
 

@@ -85,6 +85,10 @@ impl FlowControl {
         let _one = self.changes.lock();
         let (configuration, conditions) = self.maker().digest(&self.configuration.load(), levels, schemas);
         self.adjust(&configuration, 1.0);
+        let levels = || configuration.levels.values();
+        let waiting: usize = levels().map(|state| state.level.waiting_limit()).sum();
+        let executing: u32 = levels().map(|state| state.bounds.nominal).sum();
+        self.metrics.read_write.limit(waiting as f64, f64::from(executing));
         self.configuration.store(Arc::new(configuration));
         conditions
     }
@@ -115,7 +119,8 @@ impl FlowControl {
         };
         flow.metrics.estimated_seats.observe(f64::from(work.max_seats()));
         let hash = if flow.is_exempt { 0 } else { flow_hash(&flow.schema.metadata.name, flow.distinguisher(asked)) };
-        Some(Request { flow, hash, work, is_watch: asked.verb == "watch", asker: None })
+        let (is_watch, is_read) = (asked.verb == "watch", matches!(asked.verb, "get" | "list" | "watch"));
+        Some(Request { flow, hash, work, is_watch, is_read, asker: None })
     }
 
     /// The open watches.
@@ -273,6 +278,22 @@ mod tests {
         let executing =
             "apiserver_flowcontrol_current_executing_seats{priority_level=\"catch-all\",flow_schema=\"catch-all\"} 0";
         assert!(text.contains(executing), "{text}");
+        // Without queues there is no virtual time to tell of.
+        assert!(!text.contains("apiserver_flowcontrol_dispatch_r{"), "{text}");
+        queued(&control);
+        seat(&control, &person).await.expect("free");
+        let text = metrics.encode();
+        for line in [
+            "current_r{priority_level=\"narrow\"} 0",
+            "dispatch_r{priority_level=\"narrow\"} 0",
+            "latest_s{priority_level=\"narrow\"} 0",
+            "next_s_bounds{priority_level=\"narrow\",bound=\"min\"} 0",
+            "next_discounted_s_bounds{priority_level=\"narrow\",bound=\"max\"} 0",
+        ] {
+            assert!(text.contains(&format!("apiserver_flowcontrol_{line}")), "{line}\n{text}");
+        }
+        let reads = "read_vs_write_current_requests_bucket{le=\"1.0\",phase=\"executing\",request_kind=\"readOnly\"}";
+        assert!(text.contains(reads), "{text}");
     }
 
     /// A level of one seat with queues for everybody.

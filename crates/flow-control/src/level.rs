@@ -15,7 +15,7 @@ use tokio::time::Instant;
 
 use crate::configuration::Flow;
 use crate::demand::Demand;
-use crate::metrics::LevelMetrics;
+use crate::metrics::{LevelMetrics, Phase};
 use crate::queue_set::{Arrival, Place, QueueSet, Response, Running, State};
 use crate::requests::{Asker, Requests, Stay};
 use crate::retry_after::RetryAfter;
@@ -128,9 +128,8 @@ impl Level {
         let mut inner = self.inner.lock();
         let seen = inner.set.take_demand(self.clock.now());
         inner.demand.update(seen, periods);
-        let (demand, current_r) = (inner.demand, inner.set.current_r());
+        let demand = inner.demand;
         drop(inner);
-        self.metrics.current_r.set(current_r);
         self.metrics.high_watermark.set(demand.high_watermark);
         self.metrics.average.set(demand.average);
         self.metrics.deviation.set(demand.deviation);
@@ -194,6 +193,11 @@ impl Level {
         self.inner.lock().set.is_idle()
     }
 
+    /// How many requests may wait.
+    pub(crate) fn waiting_limit(&self) -> usize {
+        self.inner.lock().set.waiting_limit()
+    }
+
     /// What is going on, and how many requests waited as long as they may.
     pub(crate) fn state(&self) -> (State, u64) {
         (self.inner.lock().set.state(), self.timed_out.load(Ordering::Relaxed))
@@ -217,6 +221,7 @@ pub struct Request {
     pub(crate) hash: u64,
     pub(crate) work: WorkEstimate,
     pub(crate) is_watch: bool,
+    pub(crate) is_read: bool,
     pub(crate) asker: Option<Arc<dyn Asker>>,
 }
 
@@ -236,7 +241,7 @@ impl Request {
 
     /// Waits for a seat, no longer than `wait_limit`.
     pub async fn seat(self, wait_limit: Duration) -> Result<Seat, Refused> {
-        let Self { flow, hash, work, is_watch, asker } = self;
+        let Self { flow, hash, work, is_watch, is_read, asker } = self;
         let level = flow.level.clone();
         let now = level.clock.now();
         let stay = asker.map(|asker| Stay::begin(&flow, asker, work, now));
@@ -256,7 +261,7 @@ impl Request {
                 if let Some(stay) = &stay {
                     stay.waits(place.queue());
                 }
-                let ticket = Ticket::new(&flow, place, granted, work.max_seats());
+                let ticket = Ticket::new(&flow, place, granted, work.max_seats(), is_read);
                 match ticket.wait(wait_limit).await {
                     Some(running) => running,
                     None => {
@@ -278,7 +283,8 @@ impl Request {
                 return Err(refused(&level));
             }
         };
-        Ok(Seat::new(flow, running, now, is_watch).during(stay))
+        let sort = Sort { is_watch, is_read };
+        Ok(Seat::new(flow, running, now, sort).during(stay))
     }
 
     /// The UIDs of schema and level, for the headers of the answer.
@@ -293,13 +299,15 @@ struct Ticket<'f> {
     place: Option<Place>,
     granted: oneshot::Receiver<Running>,
     seats: i64,
+    is_read: bool,
 }
 
 impl<'f> Ticket<'f> {
-    fn new(flow: &'f Arc<Flow>, place: Place, granted: oneshot::Receiver<Running>, seats: u32) -> Self {
+    fn new(flow: &'f Arc<Flow>, place: Place, granted: oneshot::Receiver<Running>, seats: u32, is_read: bool) -> Self {
+        flow.level.metrics.read_write.begin(Phase::Waiting, is_read);
         flow.metrics.queued_requests.inc();
         flow.metrics.queued_seats.inc_by(i64::from(seats));
-        Self { flow, place: Some(place), granted, seats: i64::from(seats) }
+        Self { flow, place: Some(place), granted, seats: i64::from(seats), is_read }
     }
 
     async fn wait(mut self, limit: Duration) -> Option<Running> {
@@ -313,6 +321,7 @@ impl Drop for Ticket<'_> {
     fn drop(&mut self) {
         self.flow.metrics.queued_requests.dec();
         self.flow.metrics.queued_seats.dec_by(self.seats);
+        self.flow.level.metrics.read_write.end(Phase::Waiting, self.is_read);
         let Some(place) = self.place.take() else { return };
         self.flow.metrics.cancelled.inc();
         self.flow.level.cancel(place);
@@ -324,18 +333,25 @@ impl Drop for Ticket<'_> {
     }
 }
 
+/// As what a request is counted.
+#[derive(Clone, Copy, Debug)]
+struct Sort {
+    is_watch: bool,
+    is_read: bool,
+}
+
 /// Seats held by a request that runs; given back when dropped.
 #[derive(Debug)]
 pub struct Seat {
     flow: Arc<Flow>,
     running: Running,
     began: Duration,
-    is_watch: bool,
+    sort: Sort,
     stay: Option<Stay>,
 }
 
 impl Seat {
-    fn new(flow: Arc<Flow>, running: Running, arrived: Duration, is_watch: bool) -> Self {
+    fn new(flow: Arc<Flow>, running: Running, arrived: Duration, sort: Sort) -> Self {
         let began = flow.level.clock.now();
         let metrics = &flow.metrics;
         metrics.dispatched.inc();
@@ -344,7 +360,8 @@ impl Seat {
         if !flow.is_exempt {
             metrics.waited.observe(began.saturating_sub(arrived).as_secs_f64());
         }
-        Self { flow, running, began, is_watch, stay: None }
+        flow.level.metrics.read_write.begin(Phase::Executing, sort.is_read);
+        Self { flow, running, began, sort, stay: None }
     }
 
     /// The same seat, held by a request that can be seen.
@@ -363,7 +380,8 @@ impl Drop for Seat {
         metrics.executing_requests.dec();
         metrics.executing_seats.dec_by(i64::from(self.running.seats()));
         let took = self.flow.level.clock.now().saturating_sub(self.began).as_secs_f64();
-        if self.is_watch {
+        self.flow.level.metrics.read_write.end(Phase::Executing, self.sort.is_read);
+        if self.sort.is_watch {
             metrics.initialized.observe(took);
         } else {
             metrics.executed.observe(took);

@@ -2,6 +2,7 @@
 //!
 //! A request touches handles that were found when its schema was read, never a table of labels.
 
+use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
 use component_base::metrics::{Gauge, Metrics};
@@ -11,10 +12,13 @@ use crate::level::Clock;
 
 mod flows;
 mod levels;
+mod progress;
 mod ratios;
+mod read_write;
 
 pub(crate) use flows::FlowMetrics;
 pub(crate) use levels::LevelMetrics;
+pub(crate) use read_write::{Phase, ReadWrite};
 
 /// A gauge with a fraction.
 type Fraction = Gauge<f64, AtomicU64>;
@@ -33,15 +37,19 @@ fn family<M: Metric + Clone + Default>(metrics: &Metrics, short: &str, help: &st
 pub(crate) struct FlowControlMetrics {
     flows: flows::Flows,
     levels: levels::Levels,
+    pub(crate) read_write: Arc<ReadWrite>,
     pub(crate) fair_fraction: Fraction,
 }
 
 impl FlowControlMetrics {
     pub(crate) fn register(metrics: &Metrics, clock: Clock, total: u32) -> Self {
         let help = "Fair fraction of server's concurrency to allocate to each priority level that can use it";
+        let read_write = Arc::new(ReadWrite::new(clock));
+        metrics.collect(read_write.clone());
         Self {
             flows: flows::Flows::register(metrics),
-            levels: levels::Levels::register(metrics, clock, total),
+            levels: levels::Levels::register(metrics, clock, total, read_write.clone()),
+            read_write,
             fair_fraction: family(metrics, "seat_fair_frac", help),
         }
     }

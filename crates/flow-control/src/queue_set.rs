@@ -159,6 +159,8 @@ pub struct QueueSet<T> {
     /// Is told whenever the next in line needs more seats than are free.
     no_room: fn(&T),
     totals: Totals,
+    epochs: u64,
+    last_dispatch: Option<Dispatch>,
 }
 
 /// How many requests there have been.
@@ -170,8 +172,40 @@ pub(crate) struct Totals {
     pub(crate) cancelled: u64,
 }
 
-/// How much of a level is used.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// R is wound back by so many seat-seconds when it reaches [`HIGH_R`]: half of what upstream's fixed-point number holds.
+const R_DECREMENT: f64 = 92_233_720_368.0;
+
+/// See [`R_DECREMENT`].
+const HIGH_R: f64 = R_DECREMENT * 1.5;
+
+/// Virtual times of a dispatch (upstream: `SetDispatchMetrics`).
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Dispatch {
+    /// When it was.
+    pub(crate) r: f64,
+    /// When the request would have started in a queue of its own.
+    pub(crate) s: f64,
+    /// The first and the last of these times of all requests that were next in their queues.
+    pub(crate) next: [f64; 2],
+    /// The same, each without the work that its queue has in progress.
+    pub(crate) discounted: [f64; 2],
+}
+
+impl Dispatch {
+    /// Out of queues, each with when its next request would start and the seats that it has in use.
+    fn of(r: f64, s: f64, queues: impl Iterator<Item = (f64, u32)>) -> Self {
+        let none = [f64::INFINITY, f64::NEG_INFINITY];
+        let widen = |[min, max]: [f64; 2], value: f64| [min.min(value), max.max(value)];
+        let (next, discounted) = queues.fold((none, none), |(next, discounted), (s, seats)| {
+            let in_progress = f64::from(seats) * SERVICE_TIME.as_secs_f64();
+            (widen(next, s), widen(discounted, s - in_progress))
+        });
+        Self { r, s, next, discounted }
+    }
+}
+
+/// How much of a level is used, and how far it has come.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(crate) struct Usage {
     /// Since when.
     pub(crate) at: Duration,
@@ -182,6 +216,12 @@ pub(crate) struct Usage {
     pub(crate) executing: usize,
     /// How many requests may wait in all queues together.
     pub(crate) queue_lengths: usize,
+    /// Virtual time.
+    pub(crate) current_r: f64,
+    /// How often it was wound back.
+    pub(crate) epochs: u64,
+    /// The last dispatch from a queue.
+    pub(crate) dispatch: Option<Dispatch>,
 }
 
 /// A queue as it is at the moment.
@@ -227,6 +267,8 @@ impl<T> QueueSet<T> {
             dispatched: Vec::new(),
             no_room: |_| {},
             totals: Totals::default(),
+            epochs: 0,
+            last_dispatch: None,
         };
         set.configure(now, response);
         set
@@ -285,7 +327,10 @@ impl<T> QueueSet<T> {
         if self.waiting == 0 && self.seats_in_use < self.limit && self.accommodates(work.max_seats()) {
             // Nobody is before it: what the queue would do, at once.
             let queue = &mut self.queues[index];
-            queue.next_dispatch_r = queue.next_dispatch_r.max(current_r) + work.total();
+            let start_r = queue.next_dispatch_r.max(current_r);
+            let alone = std::iter::once((start_r, queue.seats_in_use));
+            self.last_dispatch = Some(Dispatch::of(current_r, start_r, alone));
+            queue.next_dispatch_r = start_r + work.total();
             let work = work.narrowed(self.limit);
             return Arrival::Running(self.start(now, Some(index), work));
         }
@@ -321,6 +366,17 @@ impl<T> QueueSet<T> {
             waiting: self.waiting,
             executing: self.executing,
             queue_lengths,
+            current_r: self.current_r,
+            epochs: self.epochs,
+            dispatch: self.last_dispatch,
+        }
+    }
+
+    /// How many requests may wait; none where there are no queues.
+    pub(crate) fn waiting_limit(&self) -> usize {
+        match self.response {
+            Response::Queue(queues) => queues.count * queues.length_limit,
+            Response::Exempt | Response::Reject => 0,
         }
     }
 
@@ -420,13 +476,24 @@ impl<T> QueueSet<T> {
         if self.active_queues > 0 {
             let wanted = (self.queued_seats_in_use + self.seats_waiting).min(self.limit);
             self.current_r += seconds * f64::from(wanted) / self.active_queues as f64;
-        } else {
-            // Nobody remembers an earlier time.
-            self.current_r = 0.0;
+        }
+        if self.current_r >= HIGH_R {
+            self.advance_epoch();
         }
         while let Some(Reverse(first)) = self.lingering.peek().copied().filter(|first| first.0.until <= now) {
             self.lingering.pop();
             self.release(now, first);
+        }
+    }
+
+    /// Winds virtual time back, and all that was read from it.
+    fn advance_epoch(&mut self) {
+        self.current_r -= R_DECREMENT;
+        self.epochs += 1;
+        for queue in &mut self.queues {
+            // A queue that rests takes the time when it becomes active.
+            queue.next_dispatch_r = if queue.is_active() { queue.next_dispatch_r - R_DECREMENT } else { 0.0 };
+            queue.waiting.iter_mut().for_each(|waiting| waiting.arrival_r -= R_DECREMENT);
         }
     }
 
@@ -485,6 +552,9 @@ impl<T> QueueSet<T> {
                 (self.no_room)(&oldest.payload);
                 return;
             }
+            let waiting = self.queues.iter().filter(|queue| !queue.waiting.is_empty());
+            let heads = waiting.map(|queue| (queue.next_dispatch_r, queue.seats_in_use));
+            self.last_dispatch = Some(Dispatch::of(self.current_r, self.queues[index].next_dispatch_r, heads));
             let queue = &mut self.queues[index];
             let Some(next) = queue.waiting.pop_front() else { return };
             queue.waiting_work -= next.work.total();

@@ -182,3 +182,38 @@ fn the_books_balance() {
     }
     assert_eq!((set.seats_in_use, set.seats_waiting, set.executing, set.waiting), (0, 0, 0, 0));
 }
+
+/// Upstream: `findDispatchQueueToBoundLocked`.
+#[test]
+fn the_virtual_times_of_the_last_dispatch_are_known() {
+    let mut set = QueueSet::new(Duration::ZERO, queues(1, 1, 9), 1);
+    assert_eq!(set.usage().dispatch, None);
+    let first = running(set.arrive(MILLI, one_seat(), 0, || 1), 1);
+    let at_once = set.usage().dispatch.expect("a dispatch");
+    assert_eq!((at_once.r, at_once.s, at_once.next, at_once.discounted), (0.0, 0.0, [0.0; 2], [0.0; 2]));
+    assert!(matches!(set.arrive(2 * MILLI, one_seat(), 0, || 2), Arrival::Waiting(..)));
+    set.finish(5 * MILLI, &first);
+    let usage = set.usage();
+    let next = usage.dispatch.expect("a dispatch");
+    // A seat for four milliseconds: so long the first one took, and then the second would have started.
+    let near = |one: f64, other: f64| (one - other).abs() < 1e-9;
+    assert!(near(usage.current_r, 0.004) && near(next.r, 0.004) && near(next.s, 0.004), "{usage:?}");
+    assert_eq!(next.next, [next.s; 2]);
+    assert_eq!(next.discounted, next.next, "nothing is in progress");
+    set.take_dispatched();
+}
+
+/// Upstream: `advanceEpoch`.
+#[test]
+fn virtual_time_is_wound_back_before_it_is_too_long() {
+    let mut set = QueueSet::new(Duration::ZERO, queues(1, 1, 9), 1);
+    let ages = Duration::from_secs(140_000_000_000);
+    running(set.arrive(MILLI, one_seat(), 0, || 1), 1);
+    let Arrival::Waiting(place, _) = set.arrive(MILLI, one_seat(), 0, || 2) else { panic!("it waits") };
+    set.sync(ages);
+    let usage = set.usage();
+    assert_eq!(usage.epochs, 1);
+    assert!((usage.current_r - (140_000_000_000.0 - R_DECREMENT)).abs() < 1.0, "{usage:?}");
+    assert!(set.cancel(ages + MILLI, place));
+    assert_eq!(set.usage().epochs, 1);
+}

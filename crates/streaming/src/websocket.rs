@@ -3,6 +3,7 @@
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use base64::Engine as _;
@@ -10,7 +11,7 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use futures::{SinkExt, StreamExt};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, ReadBuf};
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
@@ -23,6 +24,9 @@ const MAX_MESSAGE: usize = 1024 * 1024;
 const CHUNK: usize = 32 * 1024;
 /// Messages a reader or the writer may be behind.
 const BUFFER: usize = 8;
+/// Bytes a reader may be behind, or one message: until it has read more, nothing more is read of the connection, and the
+/// client cannot send.
+const WINDOW: u32 = 256 * 1024;
 /// Channel on which v5 clients close others.
 const CLOSE: u8 = 255;
 
@@ -81,16 +85,49 @@ fn to_io(err: tungstenite::Error) -> io::Error {
     }
 }
 
+/// A message, and its part of its channel's window.
+struct Chunk {
+    bytes: Bytes,
+    part: OwnedSemaphorePermit,
+}
+
+/// Where a channel's messages go.
+struct ChannelSender {
+    chunks: mpsc::Sender<Chunk>,
+    window: Arc<Semaphore>,
+}
+
+impl ChannelSender {
+    /// Waits until there is room; false when nobody reads any more.
+    async fn send(&self, bytes: Bytes) -> bool {
+        let size = u32::try_from(bytes.len()).unwrap_or(u32::MAX).min(WINDOW);
+        let room = tokio::select! {
+            room = self.window.clone().acquire_many_owned(size) => room,
+            () = self.chunks.closed() => return false,
+        };
+        let Ok(part) = room else { return false };
+        self.chunks.send(Chunk { bytes, part }).await.is_ok()
+    }
+}
+
 /// What the client sends on a channel.
 pub struct ChannelReader {
-    chunks: mpsc::Receiver<Bytes>,
+    chunks: mpsc::Receiver<Chunk>,
     rest: Bytes,
+    /// Of the message that `rest` is of.
+    part: Option<OwnedSemaphorePermit>,
+}
+
+fn channel() -> (ChannelSender, ChannelReader) {
+    let (sender, chunks) = mpsc::channel(BUFFER);
+    let window = Arc::new(Semaphore::new(WINDOW as usize));
+    (ChannelSender { chunks: sender, window }, ChannelReader { chunks, rest: Bytes::new(), part: None })
 }
 
 impl ChannelReader {
     /// The next message, whole; `None` at the end.
     pub async fn next(&mut self) -> Option<Bytes> {
-        self.chunks.recv().await
+        self.chunks.recv().await.map(|chunk| chunk.bytes)
     }
 }
 
@@ -98,12 +135,16 @@ impl AsyncRead for ChannelReader {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         while self.rest.is_empty() {
             match ready!(self.chunks.poll_recv(cx)) {
-                Some(chunk) => self.rest = chunk,
+                Some(Chunk { bytes, part }) => (self.rest, self.part) = (bytes, Some(part)),
                 None => return Poll::Ready(Ok(())),
             }
         }
         let length = self.rest.len().min(buffer.remaining());
         buffer.put_slice(&self.rest.split_to(length));
+        if self.rest.is_empty() {
+            self.rest = Bytes::new();
+            self.part = None;
+        }
         Poll::Ready(Ok(()))
     }
 }
@@ -169,10 +210,10 @@ where
     let (messages, outgoing) = mpsc::channel(BUFFER);
     let mut senders = Vec::new();
     let mut readers = Vec::new();
-    for channel in readable {
-        let (sender, chunks) = mpsc::channel(BUFFER);
-        senders.push((*channel, Some(sender)));
-        readers.push(ChannelReader { chunks, rest: Bytes::new() });
+    for number in readable {
+        let (sender, reader) = channel();
+        senders.push((*number, Some(sender)));
+        readers.push(reader);
     }
     let writers = writable.iter();
     let writers = writers.map(|channel| ChannelWriter {
@@ -184,7 +225,7 @@ where
     (channels, drive(io, encoding, senders, outgoing))
 }
 
-type Senders = Vec<(u8, Option<mpsc::Sender<Bytes>>)>;
+type Senders = Vec<(u8, Option<ChannelSender>)>;
 
 async fn drive<IO>(
     io: IO,
@@ -234,7 +275,7 @@ async fn deliver(senders: &mut Senders, channel: u8, content: Bytes) {
     }
     let Some(at) = of(channel, senders) else { return };
     if let Some(sender) = &senders[at].1
-        && sender.send(content).await.is_err()
+        && !sender.send(content).await
     {
         senders[at].1 = None;
     }
@@ -294,5 +335,36 @@ mod tests {
         }
         assert_eq!(Encoding::Base64.decode(&Message::Text("0%%%".into())), None);
         assert_eq!(Encoding::Base64.decode(&Message::Text(" x".into())), None);
+    }
+
+    /// Whether a future is done after one look.
+    fn is_done<F: Future>(future: &mut Pin<Box<F>>) -> bool {
+        future.as_mut().poll(&mut Context::from_waker(std::task::Waker::noop())).is_ready()
+    }
+
+    #[tokio::test]
+    async fn a_reader_that_lags_holds_up_its_client() {
+        let half = WINDOW as usize / 2;
+        let (sender, mut reader) = channel();
+        let message = |size: usize| Bytes::from(vec![7; size]);
+        assert!(sender.send(message(half)).await && sender.send(message(half)).await, "there is room for both");
+        let mut third = Box::pin(sender.send(message(1)));
+        assert!(!is_done(&mut third), "the window is full");
+        let mut read = vec![0; half];
+        reader.read_exact(&mut read[..half - 1]).await.expect("read");
+        assert!(!is_done(&mut third), "a message gives back its part when it was read whole");
+        reader.read_exact(&mut read[..1]).await.expect("read");
+        assert!(third.await);
+
+        // A message larger than the window has it alone.
+        reader.read_exact(&mut read).await.expect("read");
+        let mut large = Box::pin(sender.send(message(MAX_MESSAGE)));
+        assert!(!is_done(&mut large));
+        assert_eq!(reader.next().await.map(|message| message.len()), Some(1));
+        assert!(large.await);
+        let mut further = Box::pin(sender.send(message(1)));
+        assert!(!is_done(&mut further));
+        drop(reader);
+        assert!(!further.await, "nobody reads any more");
     }
 }

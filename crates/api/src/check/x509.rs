@@ -5,7 +5,7 @@ use x509_parser::certification_request::X509CertificationRequest;
 use x509_parser::error::X509Error;
 use x509_parser::oid_registry::{
     OID_EC_P256, OID_KEY_TYPE_EC_PUBLIC_KEY, OID_NIST_EC_P384, OID_NIST_EC_P521, OID_PKCS1_RSAENCRYPTION,
-    OID_SIG_ED25519,
+    OID_SIG_ED25519, Oid,
 };
 use x509_parser::prelude::FromDer;
 use x509_parser::public_key::PublicKey;
@@ -20,9 +20,14 @@ pub(crate) enum Wrong {
     Request,
     #[error("asn1: syntax error: trailing data")]
     Trailing,
-    /// Also keys on the curve P-521, which no library here verifies with.
     #[error("x509: cannot verify signature: algorithm unimplemented")]
     Algorithm,
+    /// Upstream verifies these; the one library here that does cryptography does not know the curve.
+    #[error(
+        "x509: cannot verify signature: algorithm unimplemented: ECDSA keys on the curve P-521 are not supported by \
+         this server, use P-256, P-384 or Ed25519"
+    )]
+    P521,
     #[error("crypto/rsa: verification error")]
     Rsa,
     #[error("x509: ECDSA verification failure")]
@@ -52,10 +57,11 @@ pub(crate) fn request(der: &[u8]) -> Result<X509CertificationRequest<'_>, Wrong>
 /// Whether whoever asks holds the key that is asked about (upstream: `CertificateRequest.CheckSignature`).
 pub(crate) fn check_signature(request: &X509CertificationRequest<'_>) -> Result<(), Wrong> {
     let failed = |error| match error {
+        _ if is_on_p521(request) => Wrong::P521,
         X509Error::SignatureUnsupportedAlgorithm => Wrong::Algorithm,
         _ => match Key::of(&request.certification_request_info.subject_pki) {
             Some(Key::Rsa(_)) => Wrong::Rsa,
-            Some(Key::Ec { .. }) => Wrong::Ecdsa,
+            Some(Key::Ec(_)) => Wrong::Ecdsa,
             Some(Key::Ed25519) => Wrong::Ed25519,
             None => Wrong::Algorithm,
         },
@@ -63,16 +69,40 @@ pub(crate) fn check_signature(request: &X509CertificationRequest<'_>) -> Result<
     request.verify_signature().map_err(failed)
 }
 
+fn is_on_p521(request: &X509CertificationRequest<'_>) -> bool {
+    Key::of(&request.certification_request_info.subject_pki) == Some(Key::Ec(Curve::P521))
+}
+
 /// The kinds of public keys that Kubernetes knows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Key {
     /// With the size of the modulus, in whole bytes, as bits.
     Rsa(usize),
-    /// On one of the curves P-256, P-384 and P-521, or on another.
-    Ec {
-        is_known_curve: bool,
-    },
+    Ec(Curve),
     Ed25519,
+}
+
+/// The curves that Go knows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Curve {
+    P224,
+    P256,
+    P384,
+    P521,
+    Other,
+}
+
+impl Curve {
+    fn of(id: &Oid<'_>) -> Self {
+        const P224: &str = "1.3.132.0.33";
+        match id {
+            id if *id == OID_EC_P256 => Self::P256,
+            id if *id == OID_NIST_EC_P384 => Self::P384,
+            id if *id == OID_NIST_EC_P521 => Self::P521,
+            id if id.to_id_string() == P224 => Self::P224,
+            _ => Self::Other,
+        }
+    }
 }
 
 impl Key {
@@ -84,8 +114,7 @@ impl Key {
         }
         if *kind == OID_KEY_TYPE_EC_PUBLIC_KEY {
             let curve = info.algorithm.parameters.as_ref()?.as_oid().ok()?;
-            let is_known_curve = curve == OID_EC_P256 || curve == OID_NIST_EC_P384 || curve == OID_NIST_EC_P521;
-            return Some(Self::Ec { is_known_curve });
+            return Some(Self::Ec(Curve::of(&curve)));
         }
         match info.parsed() {
             Ok(PublicKey::RSA(key)) if *kind == OID_PKCS1_RSAENCRYPTION => {

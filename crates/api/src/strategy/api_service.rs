@@ -2,11 +2,14 @@
 
 use apimachinery::field::{self, Error, Path};
 use apimachinery::{Object, validation};
-use serde_json::{Map, Value};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use jiff::Timestamp;
+use serde_json::{Map, Value, json};
 
 use crate::check::{self, Errors, names};
 use crate::json::{Read, Write};
-use crate::resource::{Generation, Strategy};
+use crate::resource::{Generation, Strategy, WriteContext};
 
 /// The strategy of API services.
 pub(crate) struct ApiService;
@@ -18,6 +21,18 @@ impl Strategy for ApiService {
         }
     }
 
+    /// What this server answers itself is available at once.
+    fn prepare_for_create(&self, cx: &WriteContext<'_>, object: &mut Object) {
+        let local = !object.object("spec").has("service");
+        let now = Timestamp::from_second(cx.now.as_second()).unwrap_or(cx.now).to_string();
+        let condition = json!({
+            "type": "Available", "status": "True", "reason": "Local", "lastTransitionTime": now,
+            "message": "Local APIServices are always available",
+        });
+        let conditions = if local { json!({ "conditions": [condition] }) } else { json!({}) };
+        object.0.insert("status".into(), conditions);
+    }
+
     fn validate(&self, object: &Object) -> Vec<field::Error> {
         let mut errors = Errors::new();
         let (spec, path) = (object.object("spec"), Path::new("spec"));
@@ -26,12 +41,28 @@ impl Strategy for ApiService {
             let detail = format!("must be `spec.version+\".\"+spec.group`: {required:?}");
             errors.push(Error::invalid(&Path::new("metadata").child("name"), object.name(), detail));
         }
-        if !spec.text("group").is_empty() {
+        if spec.text("group").is_empty() {
+            if spec.text("version") != "v1" {
+                let detail = "only v1 may have an empty group and it better be legacy kube";
+                errors.push(Error::required(&path.child("group"), detail));
+            }
+        } else {
             check::named(&mut errors, names::dns1123_subdomain, spec.text("group"), &path.child("group"));
         }
         check::named(&mut errors, names::dns1035_label, spec.text("version"), &path.child("version"));
         priorities(&mut errors, spec, &path);
         backend(&mut errors, spec, &path);
+        errors
+    }
+
+    fn validate_status_update(&self, object: &Object, _old: &Object) -> Vec<field::Error> {
+        let (mut errors, path) = (Errors::new(), Path::new("status").child("conditions"));
+        for (index, condition) in object.object("status").list("conditions").iter().enumerate() {
+            if !matches!(condition.text("status"), "True" | "False" | "Unknown") {
+                let path = path.index(index).child("status");
+                errors.push(Error::not_supported(&path, condition.text("status"), &["True", "False", "Unknown"]));
+            }
+        }
         errors
     }
 
@@ -68,7 +99,8 @@ fn backend(errors: &mut Errors, spec: &Map<String, Value>, path: &Path) {
     if !spec.has("service") {
         if !spec.text("caBundle").is_empty() {
             let detail = "local APIServices may not have a caBundle";
-            errors.push(Error::invalid_whole(&path.child("caBundle"), detail));
+            let bundle = STANDARD.decode(spec.text("caBundle")).unwrap_or_default();
+            errors.push(Error::invalid(&path.child("caBundle"), format!("{} bytes", bundle.len()), detail));
         }
         if spec.flag("insecureSkipTLSVerify") {
             let detail = "local APIServices may not have insecureSkipTLSVerify";
@@ -80,7 +112,12 @@ fn backend(errors: &mut Errors, spec: &Map<String, Value>, path: &Path) {
     for field in ["namespace", "name"] {
         check::required(errors, service, field, &at);
     }
-    check::port_number(errors, service.int("port").unwrap_or_default(), &at.child("port"));
+    let port = service.int("port").unwrap_or_default();
+    let wrong = names::port_number(port);
+    if !wrong.is_empty() {
+        let detail = format!("port is not valid: {}", wrong.join(", "));
+        errors.push(Error::invalid(&at.child("port"), port, detail));
+    }
     if spec.flag("insecureSkipTLSVerify") && !spec.text("caBundle").is_empty() {
         let detail = "may not be true if caBundle is present";
         errors.push(Error::invalid(&path.child("insecureSkipTLSVerify"), true, detail));
@@ -90,7 +127,6 @@ fn backend(errors: &mut Errors, spec: &Map<String, Value>, path: &Path) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
 
     #[test]
     fn names_follow_from_group_and_version() {
@@ -111,6 +147,22 @@ mod tests {
         .assert_eq(&lines(
             "a",
             json!({"group": "b", "version": "v1", "versionPriority": 1001, "insecureSkipTLSVerify": true}),
+        ));
+        expect_test::expect![[r#"
+            spec.group: Required value: only v1 may have an empty group and it better be legacy kube
+            spec.caBundle: Invalid value: "3 bytes": local APIServices may not have a caBundle
+        "#]]
+        .assert_eq(&lines(
+            "v2.",
+            json!({"version": "v2", "groupPriorityMinimum": 1, "versionPriority": 1, "caBundle": "YWJj"}),
+        ));
+        let service = json!({"namespace": "a", "name": "b", "port": 70000});
+        expect_test::expect![[r#"
+            spec.service.port: Invalid value: 70000: port is not valid: must be between 1 and 65535, inclusive
+        "#]]
+        .assert_eq(&lines(
+            "v1.b",
+            json!({"group": "b", "version": "v1", "groupPriorityMinimum": 1, "versionPriority": 1, "service": service}),
         ));
     }
 }

@@ -1,11 +1,12 @@
-//! Leases (upstream: pkg/apis/coordination/validation/validation.go).
+//! Leases (upstream: pkg/apis/coordination/validation/validation.go,
+//! pkg/registry/coordination/lease/strategy.go).
 
 use apimachinery::Object;
 use apimachinery::field::{self, Error, Path};
 
 use crate::check::{self, Errors, names};
-use crate::json::Read;
-use crate::resource::{Generation, Strategy};
+use crate::json::{Read, Write};
+use crate::resource::{Generation, Strategy, WriteContext};
 
 /// The strategy of leases.
 pub(crate) struct Lease;
@@ -14,6 +15,20 @@ pub(crate) struct Lease;
 const STRATEGIES: &[&str] = &["OldestEmulationVersion"];
 
 impl Strategy for Lease {
+    fn prepare_for_create(&self, cx: &WriteContext<'_>, object: &mut Object) {
+        self.prepare_for_update(cx, object, &Object::default());
+    }
+
+    /// `CoordinatedLeaderElection` is off in 1.37: its fields are dropped unless they are in use.
+    fn prepare_for_update(&self, _cx: &WriteContext<'_>, object: &mut Object, old: &Object) {
+        let Some(spec) = object.object_at("spec") else { return };
+        for field in ["strategy", "preferredHolder"] {
+            if !old.object("spec").has(field) {
+                spec.remove(field);
+            }
+        }
+    }
+
     fn validate(&self, object: &Object) -> Vec<field::Error> {
         let mut errors = Errors::new();
         let (spec, path) = (object.object("spec"), Path::new("spec"));
@@ -56,6 +71,7 @@ impl Strategy for Lease {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use apimachinery::UserInfo;
     use serde_json::{Value, json};
 
     #[test]
@@ -83,5 +99,19 @@ mod tests {
             check(json!({"strategy": "Newest"})),
             [r#"spec.strategy.strategy: Unsupported value: "Newest": supported values: "OldestEmulationVersion""#]
         );
+    }
+
+    #[test]
+    fn leaders_are_not_chosen_by_the_server() {
+        let object = |spec: Value| Object::from_value(json!({"spec": spec})).expect("an object");
+        let spec = json!({"holderIdentity": "a", "strategy": "OldestEmulationVersion", "preferredHolder": "b"});
+        let user = UserInfo::default();
+        let cx = WriteContext { user: &user, now: jiff::Timestamp::UNIX_EPOCH, subresource: "" };
+        let mut lease = object(spec.clone());
+        Lease.prepare_for_create(&cx, &mut lease);
+        assert_eq!(lease.0["spec"], json!({"holderIdentity": "a"}));
+        let mut lease = object(spec);
+        Lease.prepare_for_update(&cx, &mut lease, &object(json!({"strategy": "example.com/mine"})));
+        assert_eq!(lease.0["spec"], json!({"holderIdentity": "a", "strategy": "OldestEmulationVersion"}));
     }
 }

@@ -3,11 +3,14 @@
 use apimachinery::Object;
 use apimachinery::field::{self, Error, Path};
 
-use super::job::validate_job_spec;
+use super::job::{job_warnings, validate_job_spec};
 use super::workload;
 use crate::check::{self, Errors};
 use crate::json::{Read, Write};
 use crate::resource::Strategy;
+
+/// Where the spec of its jobs is.
+const OF_JOB: &[&str] = &["spec", "jobTemplate", "spec"];
 
 /// The strategy of cron jobs.
 pub(crate) struct CronJob;
@@ -26,7 +29,21 @@ impl Strategy for CronJob {
     }
 
     fn warnings(&self, object: &Object) -> Vec<String> {
-        workload::warnings(object, &["spec", "jobTemplate", "spec"])
+        workload::name_warning(object).into_iter().chain(job_warnings(object, OF_JOB)).collect()
+    }
+
+    fn update_warnings(&self, object: &Object, old: &Object) -> Vec<String> {
+        let is_same = object.value("spec") == old.value("spec");
+        let mut found = if is_same { Vec::new() } else { job_warnings(object, OF_JOB) };
+        if object.object("spec").text("schedule").contains("TZ") {
+            // Upstream has one spec too many.
+            found.push(
+                "cannot use TZ or CRON_TZ in spec.spec.schedule, use timeZone instead, see \
+                 https://kubernetes.io/docs/concepts/workloads/controllers/cron-jobs/ for more details"
+                    .to_owned(),
+            );
+        }
+        found
     }
 
     fn validate(&self, object: &Object) -> Vec<field::Error> {

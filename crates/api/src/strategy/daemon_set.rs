@@ -33,6 +33,10 @@ impl Strategy for DaemonSet {
         workload::warnings(object, &["spec"])
     }
 
+    fn update_warnings(&self, object: &Object, old: &Object) -> Vec<String> {
+        workload::update_warnings(object, old, &["spec"])
+    }
+
     fn validate(&self, object: &Object) -> Vec<field::Error> {
         let mut errors = Errors::new();
         let (spec, path) = (object.object("spec"), Path::new("spec"));

@@ -6,7 +6,7 @@ use apimachinery::Object;
 use apimachinery::field::{self, Error, Path};
 use serde_json::{Map, Value};
 
-use crate::check::{self, Errors, names};
+use crate::check::{self, Errors, names, spelling};
 use crate::json::{Read, Write};
 use crate::resource::{Generation, Strategy};
 
@@ -50,6 +50,26 @@ impl Strategy for EndpointSlice {
 
     fn judges_updates_alone(&self) -> bool {
         true
+    }
+
+    /// Controllers spell as they should; of others' addresses there are words.
+    fn warnings(&self, object: &Object) -> Vec<String> {
+        let mut found = Vec::new();
+        if object.text("addressType") == "FQDN" {
+            // Upstream names a spec that there is not.
+            found.push("spec.addressType: FQDN endpoints are deprecated".to_owned());
+        }
+        let manager = object.object("metadata").object("labels").text("endpointslice.kubernetes.io/managed-by");
+        if matches!(manager, "endpointslice-controller.k8s.io" | "endpointslicemirroring-controller.k8s.io") {
+            return found;
+        }
+        for (index, endpoint) in object.list("endpoints").iter().enumerate() {
+            let path = Path::new("endpoints").index(index).child("addresses");
+            for (index, address) in endpoint.texts("addresses").enumerate() {
+                spelling::of_ip(&mut found, address, &path.index(index));
+            }
+        }
+        found
     }
 
     fn generation(&self) -> Generation {
@@ -135,7 +155,7 @@ fn address_of(errors: &mut Errors, family: &str, address: &str, index: usize, li
     let path = list.index(index);
     match family {
         "IPv4" | "IPv6" => {
-            let wrong = names::ip(address);
+            let wrong = if family == "IPv4" { names::ip(address) } else { check::canonical_ip(address) };
             if !wrong.is_empty() {
                 errors.extend(wrong.into_iter().map(|sentence| Error::invalid(&path, address, sentence)));
                 return;
@@ -180,39 +200,40 @@ impl Strategy for Endpoints {
     fn validate(&self, object: &Object) -> Vec<field::Error> {
         let mut errors = Errors::new();
         for (index, subset) in object.list("subsets").iter().enumerate() {
-            let path = Path::new("subsets").index(index);
-            let lists = ["addresses", "notReadyAddresses"];
-            if lists.iter().all(|list| subset.list(list).is_empty()) {
-                errors.push(Error::required(&path, "must specify `addresses` or `notReadyAddresses`"));
-            }
-            for list in lists {
+            one_subset(&mut errors, subset, &Path::new("subsets").index(index));
+        }
+        errors
+    }
+
+    /// Subsets that stay as they were may be what older rules allowed.
+    fn validate_update(&self, object: &Object, old: &Object) -> Vec<field::Error> {
+        let mut errors = self.validate(object);
+        if !errors.is_empty() && object.value("subsets") == old.value("subsets") {
+            errors.clear();
+        }
+        errors
+    }
+
+    fn judges_updates_alone(&self) -> bool {
+        true
+    }
+
+    /// The controller spells as it should; of others' addresses there are words.
+    fn warnings(&self, object: &Object) -> Vec<String> {
+        let mut found = Vec::new();
+        let manager = object.object("metadata").object("labels").text("endpoints.kubernetes.io/managed-by");
+        if manager == "endpoint-controller" {
+            return found;
+        }
+        for (index, subset) in object.list("subsets").iter().enumerate() {
+            for list in ["addresses", "notReadyAddresses"] {
+                let path = Path::new("subsets").index(index).child(list);
                 for (index, address) in subset.list(list).iter().enumerate() {
-                    let path = path.child(list).index(index);
-                    check::ip_address(&mut errors, address.text("ip"), &path.child("ip"));
-                    check::not_special_ip(&mut errors, address.text("ip"), &path.child("ip"));
-                    check::optional_name(&mut errors, names::dns1123_label, address.fields(), "hostname", &path);
-                    if address.has("nodeName") {
-                        let name = address.text("nodeName");
-                        check::named(&mut errors, names::dns1123_subdomain, name, &path.child("nodeName"));
-                    }
-                }
-            }
-            let ports = subset.list("ports");
-            for (index, port) in ports.iter().enumerate() {
-                let path = path.child("ports").index(index);
-                if ports.len() > 1 {
-                    check::required(&mut errors, port.fields(), "name", &path);
-                }
-                check::port_number(&mut errors, port.int("port").unwrap_or_default(), &path.child("port"));
-                check::required_one_of(&mut errors, port.fields(), "protocol", PROTOCOLS, &path);
-                check::optional_name(&mut errors, names::dns1123_label, port.fields(), "name", &path);
-                if port.has("appProtocol") {
-                    let protocol = port.text("appProtocol");
-                    check::named(&mut errors, names::qualified_name, protocol, &path.child("appProtocol"));
+                    spelling::of_ip(&mut found, address.text("ip"), &path.index(index).child("ip"));
                 }
             }
         }
-        errors
+        found
     }
 
     fn generation(&self) -> Generation {
@@ -221,6 +242,39 @@ impl Strategy for Endpoints {
 
     fn allow_create_on_update(&self) -> bool {
         true
+    }
+}
+
+fn one_subset(errors: &mut Errors, subset: &Value, path: &Path) {
+    let lists = ["addresses", "notReadyAddresses"];
+    if lists.iter().all(|list| subset.list(list).is_empty()) {
+        errors.push(Error::required(path, "must specify `addresses` or `notReadyAddresses`"));
+    }
+    for list in lists {
+        for (index, address) in subset.list(list).iter().enumerate() {
+            let path = path.child(list).index(index);
+            check::ip_address(errors, address.text("ip"), &path.child("ip"));
+            check::optional_name(errors, names::dns1123_label, address.fields(), "hostname", &path);
+            if address.has("nodeName") {
+                let name = address.text("nodeName");
+                check::named(errors, names::dns1123_subdomain, name, &path.child("nodeName"));
+            }
+            check::not_special_ip(errors, address.text("ip"), &path.child("ip"));
+        }
+    }
+    let ports = subset.list("ports");
+    for (index, port) in ports.iter().enumerate() {
+        let path = path.child("ports").index(index);
+        if ports.len() > 1 {
+            check::required(errors, port.fields(), "name", &path);
+        }
+        check::port_number(errors, port.int("port").unwrap_or_default(), &path.child("port"));
+        check::required_one_of(errors, port.fields(), "protocol", PROTOCOLS, &path);
+        check::optional_name(errors, names::dns1123_label, port.fields(), "name", &path);
+        if port.has("appProtocol") {
+            let protocol = port.text("appProtocol");
+            check::named(errors, names::qualified_name, protocol, &path.child("appProtocol"));
+        }
     }
 }
 
@@ -305,6 +359,43 @@ mod tests {
                 "subsets[1].ports[1].name",
                 "subsets[1].ports[1].protocol",
             ]
+        );
+    }
+
+    /// Upstream: `ValidateEndpoints`.
+    #[test]
+    fn subsets_that_stay_are_not_judged_again() {
+        let endpoints = |ip: &str, name: &str| {
+            let subsets = json!([{"addresses": [{"ip": ip}]}]);
+            Object::from_value(json!({"metadata": {"name": "e", "labels": {"name": name}}, "subsets": subsets}))
+                .expect("an object")
+        };
+        let old = endpoints("010.0.0.1", "a");
+        assert_eq!(
+            Endpoints.warnings(&old),
+            ["subsets[0].addresses[0].ip: non-standard IP address \"010.0.0.1\" is invalid: use \"10.0.0.1\""]
+        );
+        check(Endpoints.validate_update(&endpoints("010.0.0.1", "b"), &old), &expect![[""]]);
+        check(
+            Endpoints.validate_update(&endpoints("010.0.0.2", "a"), &old),
+            &expect![[r#"
+                subsets[0].addresses[0].ip: Invalid value: "010.0.0.2": must not have leading 0s
+            "#]],
+        );
+    }
+
+    /// Upstream: `validateEndpoints`, `IsValidIP`.
+    #[test]
+    fn addresses_of_the_newer_family_have_one_spelling() {
+        let of = |address: &str| {
+            EndpointSlice.validate(&slice(json!({"addressType": "IPv6", "endpoints": [{"addresses": [address]}]})))
+        };
+        check(of("2001:db8::1"), &expect![[""]]);
+        check(
+            of("2001:DB8::1"),
+            &expect![[r#"
+                endpoints[0].addresses[0]: Invalid value: "2001:DB8::1": must be in canonical form ("2001:db8::1")
+            "#]],
         );
     }
 }

@@ -16,6 +16,27 @@ use crate::check::{self, Errors, names};
 use crate::json::{Read, Write};
 use crate::resource::{Strategy, WriteContext};
 
+/// Words about a job's spec, also within a cron job (upstream: pkg/api/job/warnings.go).
+pub(super) fn job_warnings(object: &Object, below: &[&str]) -> Vec<String> {
+    const COMPLETIONS: i64 = 100_000;
+    const PARALLELISM: i64 = 10_000;
+    let (mut spec, mut path) = (&object.0, Path::default());
+    for step in below {
+        (spec, path) = (spec.object(step), path.child(step));
+    }
+    let count = |field: &str| spec.int(field).unwrap_or_default();
+    let mut found = Vec::new();
+    let is_indexed = spec.text("completionMode") == "Indexed";
+    if is_indexed && count("completions") > COMPLETIONS && count("parallelism") > PARALLELISM {
+        found.push(format!(
+            "{path}: In Indexed Jobs with a number of completions higher than 10^5 and a parallelism higher than 10^4, \
+             Kubernetes might not be able to track completedIndexes when a big number of indexes fail"
+        ));
+    }
+    found.extend(workload::warnings(object, below));
+    found
+}
+
 /// The strategy of jobs.
 pub(crate) struct Job;
 
@@ -37,7 +58,11 @@ impl Strategy for Job {
     }
 
     fn warnings(&self, object: &Object) -> Vec<String> {
-        workload::warnings(object, &["spec"])
+        workload::name_warning(object).into_iter().chain(job_warnings(object, &["spec"])).collect()
+    }
+
+    fn update_warnings(&self, object: &Object, old: &Object) -> Vec<String> {
+        if object.value("spec") == old.value("spec") { Vec::new() } else { job_warnings(object, &["spec"]) }
     }
 
     fn validate(&self, object: &Object) -> Vec<field::Error> {

@@ -5,7 +5,7 @@ use apimachinery::field::{self, Error, Path};
 use serde_json::Value;
 
 use super::pod::quantity_of;
-use crate::check::{self, Errors, names};
+use crate::check::{self, Errors, names, spelling};
 use crate::json::{Read, Write};
 use crate::resource::{Generation, Strategy};
 
@@ -67,6 +67,20 @@ impl Strategy for Node {
 
     fn judges_updates_alone(&self) -> bool {
         true
+    }
+
+    fn warnings(&self, object: &Object) -> Vec<String> {
+        let (mut found, spec) = (Vec::new(), object.object("spec"));
+        if spec.has("configSource") {
+            found.push("spec.configSource: the feature is removed".to_owned());
+        }
+        if !spec.text("externalID").is_empty() {
+            found.push("spec.externalID: this field is deprecated, and is unused by Kubernetes".to_owned());
+        }
+        for (index, cidr) in spec.texts("podCIDRs").enumerate() {
+            spelling::of_cidr(&mut found, cidr, &Path::new("spec").child("podCIDRs").index(index));
+        }
+        found
     }
 
     fn validate_status_update(&self, object: &Object, _old: &Object) -> Vec<field::Error> {

@@ -21,9 +21,10 @@ pub(crate) use defaults::{
 };
 pub(crate) use validation::{
     container_resource, node_selector, not_below_zero, overcommits, quantity_of, requirements as resource_requirements,
-    resource_name, template as validate_template, tolerations, volume_source as validate_volume_source,
+    resource_name, template as validate_template, template_metadata as validate_template_metadata, tolerations,
+    volume_source as validate_volume_source,
 };
-pub(crate) use warnings::pod_spec as pod_warnings;
+pub(crate) use warnings::{in_whole_bytes, pod as pod_warnings};
 
 /// The strategy of pods.
 pub(crate) struct Pod;
@@ -95,6 +96,15 @@ impl Strategy for Pod {
         status::validate(object, old)
     }
 
+    fn judge_status_update(
+        &self,
+        _cx: &WriteContext<'_>,
+        object: &Object,
+        old: &Object,
+    ) -> (Vec<field::Error>, Vec<String>) {
+        (self.validate_status_update(object, old), status::warnings(object))
+    }
+
     fn validate_subresource_update(&self, subresource: &str, object: &Object, old: &Object) -> Vec<field::Error> {
         match subresource {
             "ephemeralcontainers" => update::validate_ephemeral_containers(object, old),
@@ -130,7 +140,22 @@ impl Strategy for Pod {
     }
 
     fn warnings(&self, object: &Object) -> Vec<String> {
-        pod_warnings(object.object("spec"), &Path::new("spec"))
+        let mut found = Vec::new();
+        let wrong = names::dns1123_label(object.name());
+        if !wrong.is_empty() {
+            found.push(format!(
+                "metadata.name: this is used in the Pod's hostname, which can result in surprising behavior; a DNS \
+                 label is recommended: [{}]",
+                wrong.join(" ")
+            ));
+        }
+        found.extend(pod_warnings(&object.0, &Path::default()));
+        found
+    }
+
+    /// People seldom change pods themselves, and kubelets do so all the time.
+    fn update_warnings(&self, _object: &Object, _old: &Object) -> Vec<String> {
+        Vec::new()
     }
 }
 

@@ -138,6 +138,24 @@ fn ratio_of(errors: &mut Errors, (min, max): (Option<Quantity>, Option<Quantity>
 pub(crate) struct ResourceQuota;
 
 impl Strategy for ResourceQuota {
+    /// What is requested cannot be more than the limit (upstream: pkg/registry/core/resourcequota/strategy.go).
+    fn warnings(&self, object: &Object) -> Vec<String> {
+        let hard = object.object("spec").object("hard");
+        let told = ["cpu", "memory", "storage", "ephemeral-storage"].into_iter().filter_map(|name| {
+            let (requests, limits) = (format!("requests.{name}"), format!("limits.{name}"));
+            let bare = matches!(name, "cpu" | "memory") && !hard.has(&requests);
+            let requests = if bare { name.to_owned() } else { requests };
+            let (request, limit) = (quantity(hard.value(&requests)?), quantity(hard.value(&limits)?));
+            let words = || format!("ResourceQuota {requests} ({request}) should be less than {limits} ({limit})");
+            (request > limit).then(words)
+        });
+        told.collect()
+    }
+
+    fn update_warnings(&self, _object: &Object, _old: &Object) -> Vec<String> {
+        Vec::new()
+    }
+
     fn validate(&self, object: &Object) -> Vec<field::Error> {
         let mut errors = Errors::new();
         let (spec, path) = (object.object("spec"), Path::new("spec"));

@@ -34,7 +34,11 @@ impl Strategy for ReplicationController {
     }
 
     fn warnings(&self, object: &Object) -> Vec<String> {
-        workload::warnings(object, &["spec"])
+        workload::name_warning(object).into_iter().chain(workload::warnings(object, &["spec"])).collect()
+    }
+
+    fn update_warnings(&self, object: &Object, old: &Object) -> Vec<String> {
+        workload::update_warnings(object, old, &["spec"])
     }
 
     fn validate(&self, object: &Object) -> Vec<field::Error> {

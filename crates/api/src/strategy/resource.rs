@@ -3,6 +3,7 @@
 mod allocation;
 mod claim;
 mod class;
+mod disabled;
 mod request;
 mod slice;
 mod taint_rule;

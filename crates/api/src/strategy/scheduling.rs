@@ -5,7 +5,7 @@ use apimachinery::field::{self, Error, Path};
 use serde_json::Map;
 
 use super::pod::{resource_requirements, tolerations};
-use crate::check::{self, Errors, names};
+use crate::check::{self, Errors, names, old_labels};
 use crate::json::{Read, Write};
 use crate::resource::{Generation, Strategy};
 
@@ -73,6 +73,14 @@ fn not_the_systems(object: &Object, value: i64) -> Option<String> {
 pub(crate) struct RuntimeClass;
 
 impl Strategy for RuntimeClass {
+    fn warnings(&self, object: &Object) -> Vec<String> {
+        let labels = object.object("scheduling").object("nodeSelector").keys();
+        labels
+            .filter_map(|key| old_labels::words(key))
+            .map(|words| format!("scheduling.nodeSelector: {words}"))
+            .collect()
+    }
+
     fn validate(&self, object: &Object) -> Vec<field::Error> {
         let mut errors = Errors::new();
         check::named(&mut errors, names::dns1123_label, object.text("handler"), &Path::new("handler"));

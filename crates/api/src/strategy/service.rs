@@ -9,9 +9,12 @@ use serde_json::{Map, Value, json};
 
 use crate::check::{self, Errors, names};
 use crate::json::{Read, Write};
-use crate::resource::{Generation, Strategy};
+use crate::resource::{Generation, Strategy, WriteContext};
 
 mod stack;
+mod warnings;
+
+pub(super) use warnings::of_balancer as balancer_warnings;
 
 /// The strategy of services.
 pub(crate) struct Service;
@@ -56,19 +59,21 @@ impl Strategy for Service {
         }
     }
 
-    fn prepare_for_create(&self, _cx: &crate::WriteContext<'_>, object: &mut Object) {
+    fn prepare_for_create(&self, _cx: &WriteContext<'_>, object: &mut Object) {
         object.0.insert("status".into(), json!({"loadBalancer": {}}));
     }
 
     fn validate(&self, object: &Object) -> Vec<field::Error> {
         let mut errors = Errors::new();
-        annotations(&mut errors, object);
-        validate_spec(&mut errors, object.object("spec"), &Path::new("spec"));
+        annotations(&mut errors, object, None);
+        validate_spec(&mut errors, object.object("spec"), None, &Path::new("spec"));
         errors
     }
 
     fn validate_update(&self, object: &Object, old: &Object) -> Vec<field::Error> {
         let mut errors = Errors::new();
+        annotations(&mut errors, object, Some(old));
+        validate_spec(&mut errors, object.object("spec"), Some(old.object("spec")), &Path::new("spec"));
         let (new, old, path) = (object.object("spec"), old.object("spec"), Path::new("spec"));
         let addressed = |spec: &Map<String, Value>| spec.text("type") != "ExternalName";
         if addressed(new) && addressed(old) {
@@ -88,57 +93,37 @@ impl Strategy for Service {
         errors
     }
 
-    fn validate_status_update(&self, object: &Object, _old: &Object) -> Vec<field::Error> {
+    fn judges_updates_alone(&self) -> bool {
+        true
+    }
+
+    fn validate_status_update(&self, object: &Object, old: &Object) -> Vec<field::Error> {
         let mut errors = Errors::new();
         let path = Path::new("status").child("loadBalancer").child("ingress");
         let is_balancer = object.object("spec").text("type") == "LoadBalancer";
         let ingress = object.object("status").object("loadBalancer").list("ingress");
         if !is_balancer && !ingress.is_empty() {
-            let detail = "may only be used when `spec.type` is LoadBalancer";
+            let detail = "may only be used when `spec.type` is 'LoadBalancer'";
             errors.push(Error::forbidden(&path, detail));
             return errors;
         }
         for (index, one) in ingress.iter().enumerate() {
-            balancer_ingress(&mut errors, one, &path.index(index));
+            balancer_ingress(&mut errors, one, &balancer_ips(old), &path.index(index));
         }
         errors
     }
 
-    /// Upstream: pkg/api/service/warnings.go.
+    fn judge_status_update(
+        &self,
+        _cx: &WriteContext<'_>,
+        object: &Object,
+        old: &Object,
+    ) -> (Vec<field::Error>, Vec<String>) {
+        (self.validate_status_update(object, old), warnings::of_balancer(object))
+    }
+
     fn warnings(&self, object: &Object) -> Vec<String> {
-        let spec = object.object("spec");
-        let (is_external, is_headless) = (spec.text("type") == "ExternalName", spec.text("clusterIP") == "None");
-        let has_ips = !spec.list("externalIPs").is_empty();
-        let hints = "service.kubernetes.io/topology-aware-hints";
-        let found = [
-            (
-                object.object("metadata").object("annotations").has(hints),
-                "annotation service.kubernetes.io/topology-aware-hints is deprecated, please use service.kubernetes.io/topology-mode instead",
-            ),
-            (
-                is_headless && !spec.text("loadBalancerIP").is_empty(),
-                "spec.loadBalancerIP is ignored for headless services",
-            ),
-            (is_headless && has_ips, "spec.externalIPs is ignored for headless services"),
-            (
-                is_headless && !matches!(spec.text("sessionAffinity"), "" | "None"),
-                "spec.SessionAffinity is ignored for headless services",
-            ),
-            (
-                has_ips && !is_headless && !is_external,
-                "spec.externalIPs is deprecated and may no longer be implemented in some clusters",
-            ),
-            (is_external && has_ips, "spec.externalIPs is ignored when spec.type is \"ExternalName\""),
-            (
-                !is_external && !spec.text("externalName").is_empty(),
-                "spec.externalName is ignored when spec.type is not \"ExternalName\"",
-            ),
-            (
-                spec.text("trafficDistribution") == "PreferClose",
-                "spec.trafficDistribution: \"PreferClose\" is deprecated; use \"PreferSameZone\"",
-            ),
-        ];
-        found.iter().filter(|(holds, _)| *holds).map(|(_, words)| (*words).to_owned()).collect()
+        warnings::of_spec(object)
     }
 
     fn name_errors(&self, name: &str, prefix: bool) -> Vec<String> {
@@ -169,22 +154,34 @@ fn balancer_class(errors: &mut Errors, new: &Map<String, Value>, old: &Map<Strin
 }
 
 /// An address or a name that a balancer gave (upstream: `ValidateLoadBalancerStatus`).
-fn balancer_ingress(errors: &mut Errors, ingress: &Value, path: &Path) {
-    balancer_ip(errors, ingress, path);
-    let mode = ingress.text("ipMode");
-    if !mode.is_empty() && ingress.text("ip").is_empty() {
-        errors.push(Error::forbidden(&path.child("ipMode"), "may not be specified when `ip` is not set"));
+fn balancer_ingress(errors: &mut Errors, ingress: &Value, known: &[&str], path: &Path) {
+    balancer_ip(errors, ingress, known, path);
+    match (ingress.has("ipMode"), ingress.text("ip").is_empty()) {
+        (false, false) => errors.push(Error::required(&path.child("ipMode"), "must be specified when `ip` is set")),
+        (false, true) => {}
+        (true, true) => {
+            errors.push(Error::forbidden(&path.child("ipMode"), "may not be specified when `ip` is not set"));
+        }
+        (true, false) if !matches!(ingress.text("ipMode"), "Proxy" | "VIP") => {
+            errors.push(Error::not_supported(&path.child("ipMode"), ingress.text("ipMode"), &["Proxy", "VIP"]));
+        }
+        (true, false) => {}
     }
-    if mode.is_empty() && !ingress.text("ip").is_empty() {
-        errors.push(Error::required(&path.child("ipMode"), "must be specified when `ip` is set"));
-    }
-    check::one_of(errors, ingress.fields(), "ipMode", &["Proxy", "VIP"], path);
     balancer_hostname(errors, ingress, path);
 }
 
+/// The addresses that balancers gave so far.
+pub(super) fn balancer_ips(object: &Object) -> Vec<&str> {
+    let ingress = object.object("status").object("loadBalancer").list("ingress");
+    ingress.iter().map(|one| one.text("ip")).collect()
+}
+
 /// The address of a balancer, if it has one.
-pub(super) fn balancer_ip(errors: &mut Errors, ingress: &Value, path: &Path) {
-    check::optional_name(errors, names::ip, ingress.fields(), "ip", path);
+pub(super) fn balancer_ip(errors: &mut Errors, ingress: &Value, known: &[&str], path: &Path) {
+    let ip = ingress.text("ip");
+    if !ip.is_empty() {
+        check::ip_address_or_known(errors, ip, known, &path.child("ip"));
+    }
 }
 
 /// The name of a balancer, if it has one, which is no address.
@@ -209,7 +206,7 @@ fn port(port: &mut Map<String, Value>) {
     }
 }
 
-fn validate_spec(errors: &mut Errors, spec: &Map<String, Value>, path: &Path) {
+fn validate_spec(errors: &mut Errors, spec: &Map<String, Value>, old: Option<&Map<String, Value>>, path: &Path) {
     let kind = spec.text("type");
     let headless = spec.text("clusterIP") == "None";
     let ports = spec.list("ports");
@@ -235,7 +232,7 @@ fn validate_spec(errors: &mut Errors, spec: &Map<String, Value>, path: &Path) {
     }
     check::labels(errors, spec.object("selector"), &path.child("selector"));
     affinity(errors, spec, path);
-    addresses(errors, spec, path);
+    addresses(errors, spec, old, path);
     let kinds = ["ClusterIP", "ExternalName", "LoadBalancer", "NodePort"];
     check::required_one_of(errors, spec, "type", &kinds, path);
     balancer(errors, spec, path);
@@ -270,7 +267,7 @@ fn balancer(errors: &mut Errors, spec: &Map<String, Value>, path: &Path) {
 }
 
 /// Annotations from before there were fields.
-fn annotations(errors: &mut Errors, object: &Object) {
+fn annotations(errors: &mut Errors, object: &Object, old: Option<&Object>) {
     const HINTS: &str = "service.kubernetes.io/topology-aware-hints";
     const MODE: &str = "service.kubernetes.io/topology-mode";
     const RANGES: &str = "service.beta.kubernetes.io/load-balancer-source-ranges";
@@ -289,6 +286,9 @@ fn annotations(errors: &mut Errors, object: &Object) {
     let path = path.key(RANGES);
     if spec.text("type") != "LoadBalancer" {
         errors.push(Error::forbidden(&path, "may only be used when `type` is 'LoadBalancer'"));
+    }
+    if old.is_some_and(|old| old.object("metadata").object("annotations").get(RANGES) == annotations.get(RANGES)) {
+        return;
     }
     let ranges = annotations.text(RANGES).trim();
     for range in ranges.split(',').filter(|_| !ranges.is_empty()) {
@@ -366,22 +366,28 @@ fn affinity(errors: &mut Errors, spec: &Map<String, Value>, path: &Path) {
     }
 }
 
-fn addresses(errors: &mut Errors, spec: &Map<String, Value>, path: &Path) {
+/// Addresses and blocks; those that were in the same list before may be what older rules allowed.
+fn addresses(errors: &mut Errors, spec: &Map<String, Value>, old: Option<&Map<String, Value>>, path: &Path) {
+    let known = |list: &str| -> Vec<&str> { old.into_iter().flat_map(|old| old.texts(list)).map(str::trim).collect() };
     if spec.text("type") != "ExternalName" {
-        stack::check(errors, spec, path);
+        stack::check(errors, spec, &known("clusterIPs"), path);
     }
+    let known_externals = known("externalIPs");
     for (index, address) in spec.texts("externalIPs").enumerate() {
-        let path = path.child("externalIPs").index(index);
-        check::ip_address(errors, address, &path);
-        check::not_special_ip(errors, address, &path);
+        let (path, before) = (path.child("externalIPs").index(index), errors.len());
+        check::ip_address_or_known(errors, address, &known_externals, &path);
+        if errors.len() == before {
+            check::not_special_ip(errors, address, &path);
+        }
     }
     // Upstream spells the path so.
     let path = path.child("LoadBalancerSourceRanges");
     if !spec.list("loadBalancerSourceRanges").is_empty() && spec.text("type") != "LoadBalancer" {
         errors.push(Error::forbidden(&path, "may only be used when `type` is 'LoadBalancer'"));
     }
+    let known_ranges = known("loadBalancerSourceRanges");
     for (index, range) in spec.texts("loadBalancerSourceRanges").enumerate() {
-        check::cidr(errors, range.trim(), &path.index(index));
+        check::cidr_or_known(errors, range.trim(), &known_ranges, &path.index(index));
     }
 }
 
@@ -520,10 +526,44 @@ mod tests {
             errors,
             [
                 "status.loadBalancer.ingress[1].ipMode: Forbidden: may not be specified when `ip` is not set",
-                r#"status.loadBalancer.ingress[1].ipMode: Unsupported value: "X": supported values: "Proxy", "VIP""#,
                 r#"status.loadBalancer.ingress[1].hostname: Invalid value: "1.2.3.4": must be a DNS name, not an IP address"#,
             ]
         );
+    }
+
+    /// Upstream: `validateService` with what was there before.
+    #[test]
+    fn what_older_rules_let_pass_may_stay() {
+        let balancer = |changes: Value, ranges: Value, ingress: &str| {
+            let mut spec = json!({"type": "LoadBalancer", "ports": [{"port": 80}], "loadBalancerSourceRanges": ranges});
+            for (field, value) in changes.as_object().cloned().unwrap_or_default() {
+                spec[field] = value;
+            }
+            let mut object = service(spec);
+            object.0["status"] = json!({"loadBalancer": {"ingress": [{"ip": ingress, "ipMode": "VIP"}]}});
+            object
+        };
+        let ips = json!({"clusterIP": "010.0.0.1", "clusterIPs": ["010.0.0.1"], "externalIPs": ["::ffff:1.2.3.4"]});
+        let old = balancer(ips.clone(), json!([" 10.0.0.1/8 "]), "01.2.3.4");
+        assert_eq!(Service.validate(&old).len(), 3);
+        let mut new = balancer(ips, json!(["192.168.0.0/16", "10.0.0.1/8"]), "01.2.3.4");
+        new.metadata_mut().insert("labels".into(), json!({"a": "b"}));
+        assert!(Service.validate_update(&new, &old).is_empty());
+        assert!(Service.validate_status_update(&new, &old).is_empty());
+        let worse = balancer(json!({"externalIPs": ["01.2.3.4"]}), json!(["10.0.0.2/8"]), "01.2.3.5");
+        let fields = |errors: Vec<Error>| errors.into_iter().map(|error| error.field).collect::<Vec<_>>().join(" ");
+        let plain = balancer(json!({}), json!([]), "1.2.3.4");
+        let refused = fields(Service.validate_update(&worse, &plain));
+        assert_eq!(refused, "spec.externalIPs[0] spec.LoadBalancerSourceRanges[0]");
+        assert_eq!(fields(Service.validate_status_update(&worse, &old)), "status.loadBalancer.ingress[0].ip");
+        const RANGES: &str = "service.beta.kubernetes.io/load-balancer-source-ranges";
+        let noted = |ranges: &str| {
+            let mut object = plain.clone();
+            object.metadata_mut().insert("annotations".into(), json!({ RANGES: ranges }));
+            object
+        };
+        assert!(Service.validate_update(&noted("10.0.0.1/8"), &noted("10.0.0.1/8")).is_empty());
+        assert_eq!(Service.validate_update(&noted("10.0.0.1/8"), &plain).len(), 1);
     }
 
     #[test]

@@ -1,11 +1,15 @@
 //! Persistent volumes and claims (upstream: `SetDefaults_PersistentVolume*`, `ValidatePersistentVolume*`).
 
+mod data_source;
+
 use apimachinery::Object;
 use apimachinery::field::{self, Error, Path};
 use serde_json::{Map, Value, json};
 
-use super::pod::{default_volume_source, node_selector, not_below_zero, quantity_of, validate_volume_source};
-use crate::check::{self, Errors, names};
+use super::pod::{
+    default_volume_source, in_whole_bytes, node_selector, not_below_zero, quantity_of, validate_volume_source,
+};
+use crate::check::{self, Errors, names, old_labels};
 use crate::json::{Read, Write};
 use crate::resource::{Generation, Strategy, WriteContext};
 
@@ -45,6 +49,19 @@ impl Strategy for PersistentVolume {
 
     fn prepare_for_create(&self, _cx: &WriteContext<'_>, object: &mut Object) {
         object.0.insert("status".into(), json!({"phase": "Pending"}));
+        if let Some(spec) = object.object_at("spec") {
+            data_source::prepare(spec, &Map::new());
+        }
+    }
+
+    fn prepare_for_update(&self, _cx: &WriteContext<'_>, object: &mut Object, old: &Object) {
+        if let Some(spec) = object.object_at("spec") {
+            data_source::prepare(spec, old.object("spec"));
+        }
+    }
+
+    fn warnings(&self, object: &Object) -> Vec<String> {
+        volume_warnings(object)
     }
 
     fn validate(&self, object: &Object) -> Vec<field::Error> {
@@ -124,6 +141,51 @@ impl Strategy for PersistentVolume {
     }
 }
 
+const OLD_CLASS: (&str, &str) =
+    ("volume.beta.kubernetes.io/storage-class", "deprecated since v1.8; use \"storageClassName\" attribute instead");
+
+/// What a volume says and hardly means (upstream: pkg/api/persistentvolume/util.go).
+fn volume_warnings(object: &Object) -> Vec<String> {
+    const OLD_MOUNT: (&str, &str) =
+        ("volume.beta.kubernetes.io/mount-options", "deprecated since v1.31; use \"mountOptions\" attribute instead");
+    const OLD_SOURCES: [(&str, &str, &str); 6] = [
+        ("cephfs", "cephfs", "deprecated in v1.28, non-functional in v1.31+"),
+        ("photonPersistentDisk", "photonPersistentDisk", "deprecated in v1.11, non-functional in v1.16+"),
+        ("scaleIO", "scaleIO", "deprecated in v1.16, non-functional in v1.22+"),
+        ("storageos", "storageOS", "deprecated in v1.22, non-functional in v1.25+"),
+        ("glusterfs", "glusterfs", "deprecated in v1.25, non-functional in v1.26+"),
+        ("rbd", "rbd", "deprecated in v1.28, non-functional in v1.31+"),
+    ];
+    let mut found = Vec::new();
+    let (annotations, spec) = (object.object("metadata").object("annotations"), object.object("spec"));
+    for (key, words) in [OLD_CLASS, OLD_MOUNT].iter().filter(|(key, _)| annotations.has(key)) {
+        found.push(format!("metadata.annotations[{key}]: {words}"));
+    }
+    if spec.text("persistentVolumeReclaimPolicy") == "Recycle" {
+        let words = "The Recycle reclaim policy is deprecated. Instead, the recommended approach is to use dynamic \
+                     provisioning.";
+        found.push(format!("spec.persistentVolumeReclaimPolicy: {words}"));
+    }
+    let path = Path::new("spec").child("nodeAffinity").child("required").child("nodeSelectorTerms");
+    let terms = spec.object("nodeAffinity").object("required").list("nodeSelectorTerms");
+    for (index, term) in terms.iter().enumerate() {
+        old_labels::of_term(&mut found, term.fields(), false, &path.index(index));
+    }
+    for (_, name, words) in OLD_SOURCES.iter().filter(|(field, ..)| spec.has(field)) {
+        found.push(format!("spec.{name}: {words}"));
+    }
+    found
+}
+
+/// Words about a claim's spec, which may be within something else
+/// (upstream: `GetWarningsForPersistentVolumeClaimSpec`).
+pub(super) fn claim_warnings(found: &mut Vec<String>, spec: &Map<String, Value>, path: &Path) {
+    for part in ["requests", "limits"] {
+        let path = path.child("resources").child(part);
+        in_whole_bytes(found, spec.object("resources").object(part), &path);
+    }
+}
+
 /// One and only one way to the data.
 fn volume_source(errors: &mut Errors, spec: &Map<String, Value>, path: &Path) {
     let mut sources = spec.iter().filter(|(name, value)| !NOT_SOURCES.contains(&name.as_str()) && !value.is_null());
@@ -170,6 +232,15 @@ impl Strategy for PersistentVolumeClaim {
         object.0.insert("status".into(), json!({"phase": "Pending"}));
     }
 
+    fn warnings(&self, object: &Object) -> Vec<String> {
+        let (key, words) = OLD_CLASS;
+        let is_old = object.object("metadata").object("annotations").has(key);
+        let mut found: Vec<String> =
+            is_old.then(|| format!("metadata.annotations[{key}]: {words}")).into_iter().collect();
+        claim_warnings(&mut found, object.object("spec"), &Path::new("spec"));
+        found
+    }
+
     fn validate(&self, object: &Object) -> Vec<field::Error> {
         let mut errors = Errors::new();
         claim_spec(&mut errors, object.object("spec"), &Path::new("spec"));
@@ -178,7 +249,7 @@ impl Strategy for PersistentVolumeClaim {
 
     fn validate_update(&self, object: &Object, old: &Object) -> Vec<field::Error> {
         let mut errors = Errors::new();
-        if fixed(object, old) != comparable(old.object("spec")) {
+        if fixed(object, old) != written_today(old) {
             let detail = "spec is immutable after creation except resources.requests and volumeAttributesClassName for bound claims";
             errors.push(Error::forbidden(&Path::new("spec"), detail));
         }
@@ -252,13 +323,21 @@ fn claim_resource(errors: &mut Errors, name: &str, path: &Path) {
 }
 
 /// A spec with its amounts in one spelling.
-fn comparable(spec: &Map<String, Value>) -> Map<String, Value> {
+pub(super) fn comparable(spec: &Map<String, Value>) -> Map<String, Value> {
     let mut spec = spec.clone();
-    if let Some(requests) = spec.object_at("resources").and_then(|resources| resources.object_at("requests")) {
-        for amount in requests.values_mut() {
+    for list in ["requests", "limits"] {
+        let amounts = spec.object_at("resources").and_then(|resources| resources.object_at(list));
+        for amount in amounts.into_iter().flat_map(Map::values_mut) {
             *amount = check::quantity(amount).to_string().into();
         }
     }
+    spec
+}
+
+/// The spec of a stored claim, in the form that it would have today.
+fn written_today(old: &Object) -> Map<String, Value> {
+    let mut spec = comparable(old.object("spec"));
+    data_source::agree(&mut spec);
     spec
 }
 
@@ -266,7 +345,7 @@ fn comparable(spec: &Map<String, Value>) -> Map<String, Value> {
 /// its class once, its size and its attributes while it is bound.
 fn fixed(object: &Object, old: &Object) -> Map<String, Value> {
     const ANNOTATION: &str = "volume.beta.kubernetes.io/storage-class";
-    let (mut spec, was) = (comparable(object.object("spec")), comparable(old.object("spec")));
+    let (mut spec, was) = (comparable(object.object("spec")), written_today(old));
     let mut keep = |name: &str| match was.get(name) {
         Some(value) => spec.insert(name.to_owned(), value.clone()),
         None => spec.remove(name),
@@ -323,43 +402,6 @@ pub(super) fn default_claim(claim: &mut Map<String, Value>) {
     }
 }
 
-/// What a claim is filled from (upstream: `validateDataSource`, `validateDataSourceRef`).
-fn data_source(errors: &mut Errors, spec: &Map<String, Value>, path: &Path) {
-    for field in ["dataSource", "dataSourceRef"] {
-        if !spec.has(field) {
-            continue;
-        }
-        let (source, path) = (spec.object(field), path.child(field));
-        check::required(errors, source, "name", &path);
-        check::required(errors, source, "kind", &path);
-        let group = source.text("apiGroup");
-        if group.is_empty() && source.text("kind") != "PersistentVolumeClaim" {
-            let kind = source.text("kind");
-            errors.push(Error::invalid(
-                &path,
-                kind,
-                "must be 'PersistentVolumeClaim' when referencing the default apiGroup",
-            ));
-        }
-        if !group.is_empty() {
-            check::named(errors, names::dns1123_subdomain, group, &path.child("apiGroup"));
-        }
-        check::optional_name(errors, names::dns1123_label, source, "namespace", &path);
-    }
-    if !spec.has("dataSource") || !spec.has("dataSourceRef") {
-        return;
-    }
-    let (old, new) = (spec.object("dataSource"), spec.object("dataSourceRef"));
-    let same = ["apiGroup", "kind", "name"].iter().all(|field| old.text(field) == new.text(field));
-    // Upstream shows the path where the value should be.
-    let shown = path.child("dataSource").to_string();
-    if !new.text("namespace").is_empty() {
-        errors.push(Error::invalid(path, shown, "may not be specified when dataSourceRef.namespace is specified"));
-    } else if !same {
-        errors.push(Error::invalid(path, shown, "must match dataSourceRef"));
-    }
-}
-
 /// Rules of a claim's spec, also within templates (upstream: `ValidatePersistentVolumeClaimSpec`).
 pub(super) fn claim_spec(errors: &mut Errors, spec: &Map<String, Value>, path: &Path) {
     access_modes(errors, spec, "at least 1 access mode is required", path);
@@ -371,7 +413,7 @@ pub(super) fn claim_spec(errors: &mut Errors, spec: &Map<String, Value>, path: &
     }
     check::optional_name(errors, names::dns1123_subdomain, spec, "storageClassName", path);
     check::one_of(errors, spec, "volumeMode", &["Block", "Filesystem"], path);
-    data_source(errors, spec, path);
+    data_source::validate(errors, spec, path);
     check::optional_name(errors, names::dns1123_subdomain, spec, "volumeAttributesClassName", path);
 }
 

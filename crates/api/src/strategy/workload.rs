@@ -53,7 +53,11 @@ pub(super) fn template(errors: &mut Errors, spec: &Map<String, Value>, kind: &st
     let (template, path) = (spec.object("template"), path.child("template"));
     selected(errors, spec, &path);
     validate_template(errors, template, &path);
-    let pod = template.object("spec");
+    restarts_always(errors, template.object("spec"), kind, &path);
+}
+
+/// The pods of a template restart, and have no time to end by.
+pub(super) fn restarts_always(errors: &mut Errors, pod: &Map<String, Value>, kind: &str, path: &Path) {
     if !matches!(pod.text("restartPolicy"), "Always" | "") {
         let policy = pod.text("restartPolicy");
         errors.push(Error::not_supported(&path.child("spec").child("restartPolicy"), policy, &["Always"]));
@@ -105,10 +109,27 @@ pub(super) fn is_zero(of: &Map<String, Value>, name: &str) -> bool {
 /// Warnings about the pods that a template makes.
 pub(super) fn warnings(object: &Object, below: &[&str]) -> Vec<String> {
     let (mut fields, mut path) = (&object.0, Path::default());
-    for step in below.iter().chain(&["template", "spec"]) {
+    for step in below.iter().chain(&["template"]) {
         (fields, path) = (fields.object(step), path.child(step));
     }
     pod_warnings(fields, &path)
+}
+
+/// The same at an update, if the spec changes.
+pub(super) fn update_warnings(object: &Object, old: &Object, below: &[&str]) -> Vec<String> {
+    if object.value("spec") == old.value("spec") { Vec::new() } else { warnings(object, below) }
+}
+
+/// Pods are named after this object, and hosts after pods.
+pub(super) fn name_warning(object: &Object) -> Option<String> {
+    let wrong = names::dns1123_label(object.name());
+    (!wrong.is_empty()).then(|| {
+        format!(
+            "metadata.name: this is used in Pod names and hostnames, which can result in surprising behavior; a DNS \
+             label is recommended: [{}]",
+            wrong.join(" ")
+        )
+    })
 }
 
 /// Counts of a status: none is negative, none of `parts` is greater than `replicas`, and what is available is ready

@@ -109,6 +109,9 @@ pub enum OptionsError {
     /// Two flags exclude each other.
     #[error("{0}")]
     Contradiction(&'static str),
+    /// `--oidc-signing-algs` names one that cannot be verified.
+    #[error("{0}")]
+    SigningAlgorithm(String),
     /// A file cannot be read.
     #[error("read {path}: {cause}")]
     Read {
@@ -235,10 +238,14 @@ impl Options {
     ) -> Result<Providers, OptionsError> {
         let (config, algorithms) = match text {
             Some(text) => (AuthenticationConfiguration::parse(text)?, None),
-            None => (
-                AuthenticationConfiguration::from_flags(&self.oidc).unwrap_or_default(),
-                Some(self.oidc_signing_algs.clone()),
-            ),
+            None => {
+                let wrong = self.oidc_signing_algs.iter().find_map(|algorithm| authn::jose::unsupported(algorithm));
+                if let Some(words) = wrong.filter(|_| !self.oidc.issuer_url.is_empty()) {
+                    return Err(OptionsError::SigningAlgorithm(words));
+                }
+                let config = AuthenticationConfiguration::from_flags(&self.oidc).unwrap_or_default();
+                (config, Some(self.oidc_signing_algs.clone()))
+            }
         };
         let errors = validate::validate(&config, &accounts.issuers());
         if !errors.is_empty() {

@@ -3,7 +3,9 @@
 use apimachinery::{GroupKind, Object, StatusError, field};
 use bytes::Bytes;
 use http::{Response, StatusCode};
+use serde_json::Value;
 
+use super::patch::shape;
 use super::update::{Change, change, check_name, part_of};
 use super::{Cx, answer, create, decode, fields};
 use crate::body::Body;
@@ -15,9 +17,16 @@ pub async fn apply(cx: &Cx, body: &Bytes) -> Result<Response<Body>, StatusError>
     let broken = |cause: String| StatusError::bad_request(format!("error decoding patch: {cause}"));
     let parsed = match decode::media_type(cx) {
         cbor::APPLY_MEDIA_TYPE => (cbor::decode(body).map_err(|error| broken(error.to_string()))?, Vec::new()),
-        _ => decode::yaml(body).map_err(|error| broken(error.to_string()))?,
+        _ => decode::yaml(body).map_err(|error| unreadable(body, &error.to_string()))?,
     };
-    let mut applied = Object::from_value(parsed.0).ok_or_else(|| broken("the document is no object".to_owned()))?;
+    let mut applied = match parsed.0 {
+        Value::Object(map) => Object(map),
+        Value::Null => Object::default(),
+        other => {
+            let words = shape::map(other).err().unwrap_or_default();
+            return Err(broken(format!("error unmarshaling JSON: while decoding JSON: {words}")));
+        }
+    };
     fields::check(cx, &applied)?;
     check_name(cx, &mut applied)?;
     create::check_namespace(cx, &mut applied)?;
@@ -50,6 +59,18 @@ pub async fn apply(cx: &Cx, body: &Bytes) -> Result<Response<Body>, StatusError>
     let change_it = Change { part: part_of(cx), manager: fields::Manager::Applied, retry: true, transform: &transform };
     let stored = change(cx, &change_it).await?;
     answer::object(cx, StatusCode::OK, &stored).await
+}
+
+/// YAML that is none. It becomes JSON for the audit log before anything else happens, unless it looks like JSON
+/// (upstream: `validateAndTranscodePatch`, apimachinery/pkg/util/yaml `ToJSON`).
+fn unreadable(body: &[u8], error: &str) -> StatusError {
+    const CONVERTING: &str = "error converting YAML to JSON: ";
+    let begins_as_json = body.trim_ascii_start().starts_with(b"{");
+    StatusError::bad_request(if begins_as_json {
+        format!("error decoding patch: {error}")
+    } else {
+        format!("error encoding patch: {}", error.strip_prefix(CONVERTING).unwrap_or(error))
+    })
 }
 
 fn manager(cx: &Cx) -> Result<String, StatusError> {

@@ -81,25 +81,46 @@ pub fn body(cx: &Cx, body: &Bytes, expected: &GroupVersionKind) -> Result<Object
     Ok(object)
 }
 
+/// What is known of a patch besides what it made.
+pub struct OfPatch<'p> {
+    /// What strict decoding objects to in its own text.
+    pub problems: &'p [Problem],
+    /// What stands before each of them.
+    pub prefix: &'static str,
+    /// How it is told that a value is of another type.
+    pub words: fn(&DecodeError) -> String,
+}
+
 /// The object that a patch made. What is wrong with it is wrong with the patch.
 pub fn patched(
     cx: &Cx,
     object: Object,
-    mut problems: Vec<Problem>,
+    patch: &OfPatch<'_>,
     expected: &GroupVersionKind,
     shown: impl Fn() -> String,
 ) -> Result<Object, StatusError> {
     let validation = field_validation(cx)?;
-    let of_patch = |unfit: Unfit| match unfit {
-        Unfit::Type(error) => error,
-        unfit => {
-            let error = field::Error::invalid(&field::Path::new("patch"), shown(), unfit.to_string());
-            StatusError::invalid(&GroupKind::new("", ""), "", &[error])
-        }
+    let refused = |words: String| {
+        let error = field::Error::invalid(&field::Path::new("patch"), shown(), words);
+        StatusError::invalid(&GroupKind::new("", ""), "", &[error])
     };
-    let (object, found) = fitted(cx, object, expected, schema::decode).map_err(of_patch)?;
-    problems.extend(found);
-    judge(cx, validation, problems).map_err(|error| of_patch(Unfit::Strict(error)))?;
+    let (object, found) = fitted(cx, object, expected, schema::decode).map_err(|unfit| match unfit {
+        Unfit::Type(error) => error,
+        Unfit::Value(error) => refused((patch.words)(&error)),
+        unfit => refused(unfit.to_string()),
+    })?;
+    if !patch.prefix.is_empty() && !patch.problems.is_empty() {
+        let own = patch.problems.iter().map(|problem| format!("{}{problem}", patch.prefix));
+        let all: Vec<String> = own.chain(found.iter().map(ToString::to_string)).collect();
+        match validation {
+            FieldValidation::Ignore => {}
+            FieldValidation::Warn => all.into_iter().for_each(|warning| cx.warn(warning)),
+            FieldValidation::Strict => return Err(refused(format!("strict decoding error: {}", all.join(", ")))),
+        }
+        return Ok(object);
+    }
+    let problems = patch.problems.iter().cloned().chain(found).collect();
+    judge(cx, validation, problems).map_err(|error| refused(Unfit::Strict(error).to_string()))?;
     Ok(object)
 }
 

@@ -14,6 +14,8 @@ use super::{Cx, answer, decode, fields};
 use crate::body::Body;
 
 mod go;
+pub(super) mod shape;
+mod words;
 
 /// A patch, parsed.
 #[derive(Clone, Debug)]
@@ -62,18 +64,24 @@ impl Patch {
                 )],
             ));
         }
-        let parsed = apimachinery::codec::json::decode(body)
-            .map_err(|error| StatusError::bad_request(format!("error decoding patch: {error}")))?;
+        let parsed =
+            apimachinery::codec::json::decode(body).map_err(|_| StatusError::bad_request("invalid JSON patch"))?;
+        let undecodable = |words: String| StatusError::bad_request(format!("error decoding patch: {words}"));
+        let mut problems = parsed.duplicates;
         let content = match kind {
-            PatchType::Json => Content::Json(JsonPatch::parse(parsed.value).map_err(|error| json_patch_error(&error))?),
-            PatchType::Merge => Content::Merge(parsed.value),
-            PatchType::Strategic => Content::Strategic(
-                Object::from_value(parsed.value)
-                    .ok_or_else(|| StatusError::bad_request("error decoding patch: not a JSON object"))?,
-            ),
+            PatchType::Json => {
+                let unknown = shape::operations(&parsed.value).map_err(undecodable)?;
+                problems.extend(unknown.into_iter().map(Problem::Unknown));
+                let operations = if parsed.value.is_null() { Value::Array(Vec::new()) } else { parsed.value };
+                Content::Json(JsonPatch::parse(operations).map_err(|error| json_patch_error(&error))?)
+            }
+            PatchType::Merge => Content::Merge(shape::map(parsed.value).map_err(undecodable)?.into()),
+            PatchType::Strategic => {
+                Content::Strategic(Object(shape::map(parsed.value).map_err(StatusError::bad_request)?))
+            }
             PatchType::Apply => return Err(unsupported()),
         };
-        Ok(Self { content, problems: parsed.duplicates })
+        Ok(Self { content, problems })
     }
 
     /// The patched object of the row's kind.
@@ -91,7 +99,16 @@ impl Patch {
                 self.applied(cx, old, kind).map(|patched| patched.to_string()).unwrap_or_default()
             }
         };
-        decode::patched(cx, patched, self.problems.clone(), kind, shown)
+        let of_patch = decode::OfPatch {
+            problems: &self.problems,
+            prefix: if matches!(self.content, Content::Json(_)) { "json patch " } else { "" },
+            words: if matches!(self.content, Content::Strategic(_)) {
+                words::of_conversion
+            } else {
+                ToString::to_string
+            },
+        };
+        decode::patched(cx, patched, &of_patch, kind, shown)
     }
 
     fn applied(&self, cx: &Cx, old: &Object, kind: &GroupVersionKind) -> Result<Value, StatusError> {
@@ -115,7 +132,7 @@ impl Patch {
                     ])
                 })?;
                 let patched = strategic::apply(schemas, root, old.0.clone(), patch.0.clone());
-                patched.map(Value::Object).map_err(|error| StatusError::bad_request(error.to_string()))
+                patched.map(Value::Object).map_err(|error| words::of_merge(&error))
             }
         }
     }

@@ -56,6 +56,8 @@ pub async fn update(cx: &Cx, body: &Bytes) -> Result<Response<Body>, StatusError
         }
     }
     if object.resource_version().is_empty() && !cx.row.strategy.allow_unconditional_update() {
+        // That there is no such object says more.
+        cx.registry().entry(&cx.row, &cx.info.namespace, &cx.info.name).await?;
         return Err(write::version_required(&cx.row, &cx.info.name));
     }
     let manager = fields::Manager::Update(fields::manager_name(cx));
@@ -252,7 +254,7 @@ fn rules(cx: &Cx, part: Part, object: &Object, old: &Object) -> Vec<apimachinery
         Part::Special if subresource.is_empty() => Vec::new(),
         Part::Special => strategy.validate_subresource_update(subresource, object, old),
         Part::Main => {
-            for warning in strategy.warnings(object) {
+            for warning in strategy.update_warnings(object, old) {
                 cx.warn(warning);
             }
             let alone = strategy.judges_updates_alone();

@@ -72,6 +72,14 @@ pub async fn watch(cx: &Cx) -> Result<Response<Body>, StatusError> {
     Ok(response)
 }
 
+/// How long a watch may last; `part` is between 0 and 1.
+fn life(timeout_s: Option<u64>, part: f64) -> Duration {
+    match timeout_s {
+        Some(seconds) if seconds > 0 => Duration::from_secs(seconds),
+        _ => MIN_LIFE + MIN_LIFE.mul_f64(part),
+    }
+}
+
 fn media_type(format: Format) -> &'static str {
     match format {
         Format::Json | Format::Yaml => "application/json",
@@ -119,10 +127,7 @@ async fn open(
             None
         }
     };
-    let life = match options.timeout_s {
-        Some(seconds) if seconds > 0 => Duration::from_secs(seconds),
-        _ => MIN_LIFE + MIN_LIFE.mul_f64(rand::random::<f64>()),
-    };
+    let life = life(options.timeout_s, rand::random());
     let now = Instant::now();
     let timing =
         Timing { next_bookmark: options.allow_bookmarks.then(|| now + BOOKMARK_EVERY), end_of_life: now + life };
@@ -422,6 +427,21 @@ fn json_frame(kind: &str, object: &[u8]) -> Bytes {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Clients that wait for something open one watch and expect it to last.
+    #[test]
+    fn a_watch_lasts_as_long_as_it_is_told_or_half_an_hour_at_least() {
+        for (timeout_s, part, expected) in [
+            (Some(5), 0.5, 5),
+            (Some(7200), 0.5, 7200),
+            (None, 0.0, 1800),
+            (Some(0), 0.0, 1800),
+            (None, 0.5, 2700),
+            (None, 1.0, 3600),
+        ] {
+            assert_eq!(life(timeout_s, part), Duration::from_secs(expected), "{timeout_s:?} {part}");
+        }
+    }
 
     #[test]
     fn an_idle_watch_is_small() {

@@ -118,6 +118,28 @@ async fn quotas_are_charged_and_hold() {
         .assert_eq(&cluster.post("/api/v1/namespaces/default/services", service).await.line());
 }
 
+/// Old names count what has no other measure; quotas are counted as well (upstream: `legacyObjectCountAliases`).
+#[tokio::test]
+async fn quotas_count_controllers_and_themselves() {
+    let cluster = cluster().await;
+    quota(&cluster, "q", json!({"hard": {"replicationcontrollers": "1", "resourcequotas": "1"}})).await;
+    let controllers = "/api/v1/namespaces/default/replicationcontrollers";
+    let controller = |name: &str| {
+        json!({"metadata": {"name": name}, "spec": {"selector": {"a": "b"}, "template": {
+            "metadata": {"labels": {"a": "b"}}, "spec": {"containers": [{"name": "c", "image": "i"}]},
+        }}})
+    };
+    assert_eq!(cluster.post(controllers, controller("a")).await.code, 201);
+    expect![[r#"403 Forbidden: replicationcontrollers "b" is forbidden: exceeded quota: q, requested: replicationcontrollers=1, used: replicationcontrollers=1, limited: replicationcontrollers=1"#]]
+        .assert_eq(&cluster.post(controllers, controller("b")).await.line());
+    let further = || json!({"metadata": {"name": "r"}, "spec": {"hard": {}}});
+    assert_eq!(cluster.post(QUOTAS, further()).await.code, 201);
+    let mut second = further();
+    second["metadata"]["name"] = json!("s");
+    expect![[r#"403 Forbidden: resourcequotas "s" is forbidden: exceeded quota: q, requested: resourcequotas=1, used: resourcequotas=1, limited: resourcequotas=1"#]]
+        .assert_eq(&cluster.post(QUOTAS, second).await.line());
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn creates_at_once_never_exceed_a_quota() {
     let cluster = cluster().await;

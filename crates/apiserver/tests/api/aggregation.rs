@@ -1,6 +1,7 @@
 //! Groups that other servers answer.
 
 mod streams;
+mod writes;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

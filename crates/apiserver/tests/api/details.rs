@@ -194,9 +194,33 @@ async fn what_is_missing_is_not_found_by_name() {
             assert_eq!(cluster.get(&format!("{path}/status")).await.line(), expected);
             let patched = cluster.patch("merge", &format!("{path}/status"), json!({"status": {}})).await;
             assert_eq!(patched.line(), expected);
+            let body = json!({"apiVersion": version, "kind": row.gvk.kind, "metadata": {"name": "none"}});
+            assert_eq!(cluster.put(&format!("{path}/status"), body).await.line(), expected);
         }
         if row.subresources.scale.is_some() {
-            assert_eq!(cluster.get(&format!("{path}/scale")).await.line(), expected);
+            let scale = format!("{path}/scale");
+            assert_eq!(cluster.get(&scale).await.line(), expected);
+            assert_eq!(cluster.patch("merge", &scale, json!({"spec": {"replicas": 1}})).await.line(), expected);
+            let body = json!({"apiVersion": "autoscaling/v1", "kind": "Scale", "metadata": {"name": "none"}});
+            assert_eq!(cluster.put(&scale, body).await.line(), expected);
+        }
+    }
+}
+
+/// A part that is there is read, put and patched, and discovery says so.
+#[tokio::test]
+async fn every_part_is_discovered_with_its_verbs() {
+    let cluster = Cluster::new().await;
+    for row in api::RESOURCES.iter().filter(|row| row.verbs.has("get")) {
+        let version = row.gvk.api_version();
+        let root = if row.gvk.group.is_empty() { "api" } else { "apis" };
+        let list = cluster.get(&format!("/{root}/{version}")).await;
+        let parts = [("status", row.subresources.status), ("scale", row.subresources.scale.is_some())];
+        for (part, _) in parts.into_iter().filter(|(_, is_there)| *is_there) {
+            let name = format!("{}/{part}", row.plural);
+            let found = list.at("/resources").as_array().expect("resources").iter().find(|one| one["name"] == name);
+            let found = found.unwrap_or_else(|| panic!("{version} {name} is not discovered"));
+            assert_eq!(found["verbs"], json!(["get", "patch", "update"]), "{name}");
         }
     }
 }
@@ -296,5 +320,79 @@ async fn what_cannot_be_read_is_shown() {
     }
     let path = "/api/v1/namespaces/default/configmaps/a?fieldManager=me";
     let line = send("PATCH", path, "application/apply-patch+yaml", "a: [").await.line();
+    assert!(line.starts_with("400 BadRequest: error encoding patch: yaml: "), "{line}");
+    let line = send("PATCH", path, "application/apply-patch+yaml", "{\"a\": [").await.line();
     assert!(line.starts_with("400 BadRequest: error decoding patch: error converting YAML to JSON: yaml: "), "{line}");
+    let line = send("PATCH", path, "application/apply-patch+yaml", "[a]").await.line();
+    let words = "error unmarshaling JSON: while decoding JSON: json: cannot unmarshal array into Go value of type map[string]interface {}";
+    assert_eq!(line, format!("400 BadRequest: error decoding patch: {words}"));
+    for (kind, body, words) in [
+        ("application/merge-patch+json", "{", "invalid JSON patch"),
+        (
+            "application/merge-patch+json",
+            "1",
+            "error decoding patch: json: cannot unmarshal number into Go value of type map[string]interface {}",
+        ),
+        (
+            "application/strategic-merge-patch+json",
+            "[]",
+            "json: cannot unmarshal array into Go value of type map[string]interface {}",
+        ),
+        (
+            "application/json-patch+json",
+            "{}",
+            "error decoding patch: json: cannot unmarshal object into Go value of type []handlers.jsonPatchOp",
+        ),
+    ] {
+        assert_eq!(send("PATCH", path, kind, body).await.line(), format!("400 BadRequest: {words}"));
+    }
+}
+
+/// Upstream: handlers/patch.go. A strategic merge patch is merged and converted without JSON in between.
+#[tokio::test]
+async fn patches_are_refused_in_upstreams_words() {
+    let cluster = Cluster::new().await;
+    let path = "/apis/apps/v1/namespaces/default/deployments";
+    let deployment = json!({"metadata": {"name": "d"}, "spec": {"selector": {"matchLabels": {"a": "b"}}, "template": {
+        "metadata": {"labels": {"a": "b"}}, "spec": {"containers": [{"name": "c", "image": "i"}]},
+    }}});
+    assert_eq!(cluster.post(path, deployment).await.code, 201);
+    let one = format!("{path}/d");
+    let pod = |spec: Value| json!({"spec": {"template": {"spec": spec}}});
+    for (patch, line) in [
+        (
+            pod(json!({"containers": [{"image": "x"}]})),
+            "500 : map: map[image:x] does not contain declared merge key: name",
+        ),
+        (pod(json!({"$patch": "spoil"})), "500 : unknown patch type: spoil in map: map[$patch:spoil]"),
+        (pod(json!({"$retainKeys": 1})), "400 BadRequest: invalid patch format of retainKeys"),
+        (
+            json!({"spec": {"replicas": "many"}}),
+            "422 Invalid:  \"\" is invalid: patch: Invalid value: \"map[spec:map[replicas:many]]\": unrecognized type: int32",
+        ),
+        (
+            pod(json!({"containers": "none"})),
+            "422 Invalid:  \"\" is invalid: patch: Invalid value: \"map[spec:map[template:map[spec:map[containers:none]]]]\": cannot restore slice from string",
+        ),
+    ] {
+        assert_eq!(cluster.patch("strategic-merge", &one, patch).await.line(), line);
+    }
+    let text = r#"[{"op":"replace","path":"/spec/replicas","value":1,"value":2,"vale":3}]"#;
+    let send = |query: &str| {
+        let request = Request::builder().method("PATCH").uri(format!("{one}{query}"));
+        cluster.ask(request.header("content-type", "application/json-patch+json"), text)
+    };
+    let refused = send("?fieldValidation=Strict").await;
+    let words = r#"strict decoding error: json patch duplicate field "[0].value", json patch unknown field "[0].vale""#;
+    assert!(refused.code == 422 && refused.line().ends_with(words), "{}", refused.line());
+    let warned = send("").await;
+    let warnings: Vec<&str> = warned.headers.get_all("warning").iter().filter_map(|text| text.to_str().ok()).collect();
+    let told =
+        [r#"299 - "json patch duplicate field \"[0].value\"""#, r#"299 - "json patch unknown field \"[0].vale\"""#];
+    assert_eq!((warned.code, warnings), (200, told.to_vec()));
+    // Keys of YAML that are no text.
+    let yaml = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: keys}\ndata: {1: a, true: b, 1.5: c}\n";
+    let request = Request::builder().method("POST").uri(CONFIG_MAPS).header("content-type", "application/yaml");
+    let made = cluster.ask(request, yaml).await;
+    assert_eq!(made.at("/data"), &json!({"1": "a", "true": "b", "1.5": "c"}), "{}", made.line());
 }

@@ -225,6 +225,25 @@ async fn expressions_ask_the_authorizer() {
     must(create(&cluster, "a", json!({})).await).await;
 }
 
+/// Upstream: `validator.Validate` answers before anything else is evaluated, and conditions are evaluated without a
+/// namespace.
+#[tokio::test]
+async fn a_policy_that_is_not_about_a_request_leaves_no_notes() {
+    let cluster = Cluster::new().await;
+    let spec = |condition: &str| {
+        json!({
+            "matchConstraints": config_maps(), "failurePolicy": "Fail", "validations": [{"expression": "true"}],
+            "matchConditions": [{"name": "meant", "expression": condition}],
+            "auditAnnotations": [{"key": "note", "valueExpression": "string(object.data.missing)"}],
+        })
+    };
+    must(policy(&cluster, "notes", spec("object.metadata.name != 'a' && namespaceObject == null")).await).await;
+    bind(&cluster, "notes", "notes", json!({})).await;
+    must(create(&cluster, "a", json!({"b": "c"})).await).await;
+    let denied = create(&cluster, "b", json!({"b": "c"})).await;
+    assert!(denied.line().ends_with("no such key: missing"), "{}", denied.line());
+}
+
 #[tokio::test]
 async fn mutations_complete_objects() {
     let cluster = Cluster::new().await;

@@ -15,6 +15,33 @@ fn service(name: &str, spec: Value) -> Value {
     body
 }
 
+/// Upstream: `IsValidIPForLegacyField`. What older servers let pass can still be changed, and goes when it is deleted.
+#[tokio::test]
+async fn an_address_of_older_rules_stays_with_its_service() {
+    let cluster = Cluster::new().await;
+    let mut old = cluster.post(SERVICES, service("old", json!({}))).await.body;
+    assert_eq!(cluster.delete(&format!("{SERVICES}/old")).await.code, 200);
+    for (field, value) in [("clusterIP", json!("10.096.0.077")), ("clusterIPs", json!(["10.096.0.077"]))] {
+        old["spec"][field] = value;
+    }
+    old["metadata"].as_object_mut().expect("metadata").remove("resourceVersion");
+    let key = "/registry/core/services/default/old".to_owned();
+    let write = store::Write { key, expect: store::Expect::Absent, value: Some(old.to_string().into()) };
+    cluster.server.registry.store().write(write).await.expect("written");
+
+    let path = format!("{SERVICES}/old");
+    let labelled = cluster.patch("merge", &path, json!({"metadata": {"labels": {"a": "b"}}})).await;
+    assert_eq!((labelled.code, labelled.at("/spec/clusterIP")), (200, &json!("10.096.0.077")), "{}", labelled.line());
+    let warning = labelled.headers.get("warning").and_then(|text| text.to_str().ok()).unwrap_or_default();
+    assert!(warning.contains("non-standard IP address"), "{warning}");
+    let moved =
+        cluster.patch("merge", &path, json!({"spec": {"clusterIP": "10.96.0.77", "clusterIPs": ["10.96.0.77"]}}));
+    let moved = moved.await.line();
+    assert!(moved.ends_with("may not change once set"), "{moved}");
+    let new = cluster.post(SERVICES, service("new", json!({"clusterIP": "10.096.0.078"}))).await.line();
+    assert!(new.contains("must not have leading 0s"), "{new}");
+}
+
 #[tokio::test]
 async fn addresses_and_ports_are_given_and_taken() {
     let cluster = Cluster::new().await;

@@ -40,7 +40,8 @@ impl Guarded {
         let code = response.status().as_u16();
         assert!(response.headers().contains_key("audit-id"));
         let bytes = response.into_body().collect().await.expect("a body").to_bytes();
-        (code, serde_json::from_slice(&bytes).unwrap_or_default())
+        let text = || String::from_utf8_lossy(&bytes).into_owned().into();
+        (code, serde_json::from_slice(&bytes).unwrap_or_else(|_| text()))
     }
 }
 
@@ -99,8 +100,11 @@ async fn a_token_file_and_a_webhook_let_somebody_in() {
         format!("authorizer.group('').resource('pods').namespace('{namespace}').check('{verb}').allowed()")
     };
     let expression = format!("{} && !{}", may("delete", "shop"), may("delete", "home"));
+    // As long as nobody has answered, this condition fails.
+    let condition = json!({ "name": "asks", "expression": format!("{} ? true : [true][1]", may("get", "shop")) });
     let policy = json!({ "metadata": { "name": "ask" }, "spec": {
-        "matchConstraints": { "resourceRules": rules }, "validations": [{ "expression": expression }] } });
+        "matchConstraints": { "resourceRules": rules }, "matchConditions": [condition],
+        "validations": [{ "expression": expression }] } });
     assert_eq!(server.ask(Ok(root()), "POST", policies, policy).await.0, 201);
     let binding =
         json!({ "metadata": { "name": "ask" }, "spec": { "policyName": "ask", "validationActions": ["Deny"] } });
@@ -116,7 +120,13 @@ async fn a_token_file_and_a_webhook_let_somebody_in() {
     let maps = "/api/v1/namespaces/shop/configmaps";
     let made = server.ask(Err("ann-token"), "POST", maps, json!({ "metadata": { "name": "a" } })).await;
     assert_eq!(made.0, 201, "{}", made.1);
-    assert_eq!(asked.lock().len(), before + 3, "about the request, and what the policy asks");
+    assert_eq!(asked.lock().len(), before + 4, "about the request, and what the policy asks");
+    let (_, page) = server.ask(Ok(root()), "GET", "/metrics", Value::Null).await;
+    let labels = r#"{name="ask",kind="policy",type="validate",operation="CREATE"}"#;
+    for (name, count) in [("seconds_count", 1), ("errors_total", 0)] {
+        let line = format!("apiserver_admission_match_condition_evaluation_{name}{labels} {count}\n");
+        assert!(page.as_str().is_some_and(|page| page.contains(&line)), "{line}: {page}");
+    }
     let (code, status) = server.ask(Ok(root()), "POST", maps, json!({ "metadata": { "name": "b" } })).await;
     assert_eq!(code, 422, "root may delete pods everywhere: {status}");
 

@@ -7,6 +7,7 @@ use parking_lot::Mutex;
 use prometheus_client::encoding::EncodeLabelSet;
 
 use super::ratios::{LevelRatios, Ratios};
+use super::read_write::ReadWrite;
 use super::{Fraction, family};
 use crate::level::Clock;
 use crate::queue_set::Usage;
@@ -24,21 +25,22 @@ pub(super) struct Levels {
     lower: Family<OfLevel, Gauge>,
     upper: Family<OfLevel, Gauge>,
     current: Family<OfLevel, Gauge>,
-    current_r: Family<OfLevel, Fraction>,
     high_watermark: Family<OfLevel, Fraction>,
     average: Family<OfLevel, Fraction>,
     deviation: Family<OfLevel, Fraction>,
     smoothed: Family<OfLevel, Fraction>,
     target: Family<OfLevel, Fraction>,
     ratios: Arc<Ratios>,
+    read_write: Arc<ReadWrite>,
 }
 
 impl Levels {
-    pub(super) fn register(metrics: &Metrics, clock: Clock, total: u32) -> Self {
+    pub(super) fn register(metrics: &Metrics, clock: Clock, total: u32, read_write: Arc<ReadWrite>) -> Self {
         let ratios = Arc::new(Ratios::new(clock, total));
         metrics.collect(ratios.clone());
         Self {
             ratios,
+            read_write,
             nominal: family(
                 metrics,
                 "nominal_limit_seats",
@@ -59,7 +61,6 @@ impl Levels {
                 "current_limit_seats",
                 "current derived number of execution seats available to each priority level",
             ),
-            current_r: family(metrics, "current_r", "R(time of last change)"),
             high_watermark: family(
                 metrics,
                 "demand_seats_high_watermark",
@@ -88,13 +89,13 @@ impl Levels {
             lower: self.lower.get_or_create_owned(&labels),
             upper: self.upper.get_or_create_owned(&labels),
             current: self.current.get_or_create_owned(&labels),
-            current_r: self.current_r.get_or_create_owned(&labels),
             high_watermark: self.high_watermark.get_or_create_owned(&labels),
             average: self.average.get_or_create_owned(&labels),
             deviation: self.deviation.get_or_create_owned(&labels),
             smoothed: self.smoothed.get_or_create_owned(&labels),
             target: self.target.get_or_create_owned(&labels),
             ratios: self.ratios.of(level),
+            read_write: self.read_write.clone(),
         }
     }
 
@@ -105,9 +106,7 @@ impl Levels {
             family.remove(&labels);
         }
         self.ratios.forget(level);
-        for family in
-            [&self.current_r, &self.high_watermark, &self.average, &self.deviation, &self.smoothed, &self.target]
-        {
+        for family in [&self.high_watermark, &self.average, &self.deviation, &self.smoothed, &self.target] {
             family.remove(&labels);
         }
     }
@@ -120,12 +119,13 @@ pub(crate) struct LevelMetrics {
     pub(crate) lower: Gauge,
     pub(crate) upper: Gauge,
     pub(crate) current: Gauge,
-    pub(crate) current_r: Fraction,
     pub(crate) high_watermark: Fraction,
     pub(crate) average: Fraction,
     pub(crate) deviation: Fraction,
     pub(crate) smoothed: Fraction,
     pub(crate) target: Fraction,
+    /// The requests of all levels.
+    pub(crate) read_write: Arc<ReadWrite>,
     ratios: Arc<Mutex<LevelRatios>>,
 }
 

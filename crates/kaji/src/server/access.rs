@@ -150,6 +150,7 @@ pub fn open_store(
     let text = std::fs::read_to_string(path).with_context(|| format!("read {}", path.display()))?;
     let keyring = Arc::new(Keyring::new(&EncryptionConfiguration::parse(&text)?)?);
     keyring.metrics().register(Metrics::global());
+    keyring.metrics().applied(text.as_bytes());
     let options = store::Options { finish: Arc::new(Opening::new(finish, keyring.clone())), ..options };
     let store = Embedded::open(directory, options, scope)?;
     if args.encryption_provider_config_automatic_reload {
@@ -169,7 +170,10 @@ async fn follow(mut watch: FileWatch, keyring: Arc<Keyring>) {
             EncryptionConfiguration::parse(&String::from_utf8_lossy(&text)).and_then(|config| keyring.replace(&config));
         keyring.metrics().reloaded(taken.is_ok());
         match taken {
-            Ok(()) => tracing::info!("the encryption configuration was reloaded"),
+            Ok(()) => {
+                keyring.metrics().applied(&text);
+                tracing::info!("the encryption configuration was reloaded");
+            }
             Err(err) => tracing::error!(%err, "the encryption configuration was not reloaded: the former one stays"),
         }
     }

@@ -8,7 +8,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value, json};
 
 use super::signer;
-use crate::check::x509::{self, Key};
+use crate::check::x509::{self, Curve, Key, Wrong};
 use crate::check::{self, Errors, names};
 use crate::json::Read;
 use crate::resource::{Generation, Strategy, WriteContext};
@@ -69,8 +69,11 @@ impl Strategy for PodCertificateRequest {
             errors.push(Error::invalid_whole(&path, detail));
         } else if super::super::config_map::decoded_len(request) > MAX_REQUEST {
             errors.push(Error::too_long(&at, MAX_REQUEST));
-        } else if let Err(detail) = held(request) {
-            errors.push(Error::invalid(&at, request, detail));
+        } else if let Err((shown, detail)) = held(request) {
+            errors.push(match shown {
+                Some(shown) => Error::invalid(&at, shown, detail),
+                None => Error::invalid_whole(&at, detail),
+            });
         }
         errors
     }
@@ -176,17 +179,29 @@ fn user_annotations(errors: &mut Errors, annotations: &Map<String, Value>, path:
     }
 }
 
-/// Whether a request (DER, in base64) asks for a key of a known kind and is signed with it.
-fn held(base64: &str) -> Result<(), &'static str> {
+/// Whether a request (DER, in base64) asks for a key of a known kind and is signed with it; else what there is to show,
+/// and what is wrong with it (upstream: `validateStubPKCS10Request`).
+fn held(base64: &str) -> Result<(), (Option<String>, String)> {
+    let wrong = |detail: &str| (None, detail.to_owned());
     let der = STANDARD.decode(base64).unwrap_or_default();
-    let request = x509::request(&der).map_err(|_| "must be a valid PKCS#10 certificate signing request")?;
+    let request = x509::request(&der).map_err(|_| wrong("must be a valid PKCS#10 CSR"))?;
     match Key::of(&request.certification_request_info.subject_pki) {
-        Some(Key::Ed25519 | Key::Ec { is_known_curve: true } | Key::Rsa(3072 | 4096)) => {}
-        Some(Key::Ec { .. }) => return Err("elliptic public keys must use curve P256, P384, or P521"),
-        Some(Key::Rsa(_)) => return Err("RSA keys must have modulus size 3072 or 4096"),
-        None => return Err("unknown public key type; supported types are Ed25519, ECDSA, and RSA"),
+        Some(Key::Ed25519 | Key::Ec(Curve::P256 | Curve::P384 | Curve::P521) | Key::Rsa(3072 | 4096)) => {}
+        Some(Key::Ec(Curve::P224)) => {
+            let detail = "elliptic public keys must use curve P256, P384, or P521";
+            return Err((Some("curve P-224".to_owned()), detail.to_owned()));
+        }
+        Some(Key::Ec(Curve::Other)) => return Err(wrong("must be a valid PKCS#10 CSR")),
+        Some(Key::Rsa(bits)) => {
+            let detail = "RSA keys must have modulus size 3072 or 4096";
+            return Err((Some(format!("{bits}-bit modulus")), detail.to_owned()));
+        }
+        None => return Err(wrong("unknown public key type; supported types are Ed25519, ECDSA, and RSA")),
     }
-    x509::check_signature(&request).map_err(|_| "could not verify the signature of the certificate signing request")
+    x509::check_signature(&request).map_err(|error| match error {
+        Wrong::P521 => wrong(&error.to_string()),
+        _ => wrong("invalid signature"),
+    })
 }
 
 #[cfg(test)]

@@ -39,7 +39,7 @@ impl Strategy for IpAddress {
     }
 
     fn name_errors(&self, name: &str, _prefix: bool) -> Vec<String> {
-        names::ip(name)
+        check::canonical_ip(name)
     }
 
     fn generation(&self) -> Generation {
@@ -96,7 +96,7 @@ fn cidrs(errors: &mut Errors, object: &Object) {
         }
         _ => {
             for (index, range) in ranges.iter().enumerate() {
-                check::cidr(errors, range, &path.index(index));
+                check::named(errors, check::canonical_cidr, range, &path.index(index));
             }
             if let [first, second] = ranges.as_slice()
                 && first.contains(':') == second.contains(':')
@@ -122,6 +122,13 @@ mod tests {
     }
 
     #[test]
+    fn an_address_has_one_name() {
+        assert!(IpAddress.name_errors("2001:db8::1", false).is_empty());
+        assert_eq!(IpAddress.name_errors("2001:db8::0001", false), ["must be in canonical form (\"2001:db8::1\")"]);
+        assert_eq!(IpAddress.name_errors("010.0.0.1", false), ["must not have leading 0s"]);
+    }
+
+    #[test]
     fn an_address_names_whose_it_is_for_ever() {
         let right = object(json!({"parentRef": {"resource": "services", "namespace": "shop", "name": "web"}}));
         assert!(IpAddress.validate(&right).is_empty());
@@ -144,6 +151,7 @@ mod tests {
             (vec!["10.0.0.0/24"], None),
             (vec!["10.0.0.0/24", "2001:db8::/64"], None),
             (vec![], Some("at least one CIDR required")),
+            (vec!["2001:DB8::/64"], Some("must be in canonical form (\"2001:db8::/64\")")),
             (vec!["10.0.0.0/24", "10.0.1.0/24"], Some("no more than one IP for each IP family")),
             (vec!["10.0.0.0/24", "2001:db8::/64", "10.0.1.0/24"], Some("may only hold up to 2 values")),
         ] {

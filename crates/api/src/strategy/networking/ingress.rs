@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 use super::super::service;
 use crate::check::{self, Errors, names};
 use crate::json::{Read, Write};
-use crate::resource::Strategy;
+use crate::resource::{Strategy, WriteContext};
 
 /// The strategy of ingresses.
 pub(crate) struct Ingress;
@@ -43,15 +43,37 @@ impl Strategy for Ingress {
         true
     }
 
-    fn validate_status_update(&self, object: &Object, _old: &Object) -> Vec<field::Error> {
+    fn warnings(&self, object: &Object) -> Vec<String> {
+        let is_old = object.object("metadata").object("annotations").has(CLASS_ANNOTATION)
+            && !object.object("spec").has("ingressClassName");
+        let words =
+            || format!("annotation {CLASS_ANNOTATION:?} is deprecated, please use 'spec.ingressClassName' instead");
+        is_old.then(words).into_iter().collect()
+    }
+
+    fn update_warnings(&self, _object: &Object, _old: &Object) -> Vec<String> {
+        Vec::new()
+    }
+
+    fn validate_status_update(&self, object: &Object, old: &Object) -> Vec<field::Error> {
         let mut errors = Errors::new();
         let path = Path::new("status").child("loadBalancer").child("ingress");
+        let known = service::balancer_ips(old);
         let balancers = object.object("status").object("loadBalancer").list("ingress");
         for (index, one) in balancers.iter().enumerate() {
-            service::balancer_ip(&mut errors, one, &path.index(index));
+            service::balancer_ip(&mut errors, one, &known, &path.index(index));
             service::balancer_hostname(&mut errors, one, &path.index(index));
         }
         errors
+    }
+
+    fn judge_status_update(
+        &self,
+        _cx: &WriteContext<'_>,
+        object: &Object,
+        old: &Object,
+    ) -> (Vec<field::Error>, Vec<String>) {
+        (self.validate_status_update(object, old), service::balancer_warnings(object))
     }
 }
 
@@ -317,7 +339,8 @@ mod tests {
             json!({"loadBalancer": {"ingress": [{"ip": "x"}, {"hostname": "1.2.3.4"}, {"ip": "1.2.3.4"}]}}),
         );
         let found: Vec<String> =
-            Ingress.validate_status_update(&ingress, &ingress).iter().map(ToString::to_string).collect();
+            Ingress.validate_status_update(&ingress, &object(json!({}))).iter().map(ToString::to_string).collect();
+        assert_eq!(Ingress.validate_status_update(&ingress, &ingress).len(), 1, "an address of before may stay");
         assert_eq!(
             found,
             [

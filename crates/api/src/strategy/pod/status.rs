@@ -4,7 +4,7 @@ use apimachinery::Object;
 use apimachinery::field::{Error, Path};
 use serde_json::Value;
 
-use crate::check::{self, Errors, names};
+use crate::check::{self, Errors, names, spelling};
 use crate::json::Read;
 
 mod containers;
@@ -60,6 +60,18 @@ pub(super) fn validate(object: &Object, old: &Object) -> Errors {
         }
     }
     errors
+}
+
+/// Words about addresses of the status.
+pub(super) fn warnings(object: &Object) -> Vec<String> {
+    let mut found = Vec::new();
+    for list in ["podIPs", "hostIPs"] {
+        for (index, address) in object.object("status").list(list).iter().enumerate() {
+            let path = Path::new("status").child(list).index(index).child("ip");
+            spelling::of_ip(&mut found, address.text("ip"), &path);
+        }
+    }
+    found
 }
 
 /// Addresses, of each family one at most; those that were there before may stay (upstream: `validatePodIPs`).

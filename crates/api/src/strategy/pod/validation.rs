@@ -78,16 +78,21 @@ pub(crate) fn pod_spec(errors: &mut Errors, spec: &Map<String, Value>, path: &Pa
 
 /// Rules for `spec.template` of a workload whose selector must select it.
 pub(crate) fn template(errors: &mut Errors, template: &Map<String, Value>, path: &Path) {
-    let metadata = template.object("metadata");
-    check::labels(errors, metadata.object("labels"), &path.child("labels"));
-    for key in metadata.object("annotations").keys() {
-        check::named(errors, names::qualified_name, &key.to_lowercase(), &path.child("annotations"));
-    }
+    template_metadata(errors, template, path);
     let spec = template.object("spec");
     pod_spec(errors, spec, &path.child("spec"));
     if !spec.list("ephemeralContainers").is_empty() {
         let path = path.child("spec").child("ephemeralContainers");
         errors.push(Error::forbidden(&path, "ephemeral containers not allowed in pod template"));
+    }
+}
+
+/// The labels and annotations of a template.
+pub(crate) fn template_metadata(errors: &mut Errors, template: &Map<String, Value>, path: &Path) {
+    let metadata = template.object("metadata");
+    check::labels(errors, metadata.object("labels"), &path.child("labels"));
+    for key in metadata.object("annotations").keys() {
+        check::named(errors, names::qualified_name, &key.to_lowercase(), &path.child("annotations"));
     }
 }
 

@@ -1,27 +1,21 @@
-//! What is allowed and yet hardly meant (upstream: pkg/api/pod/warnings.go, pkg/api/node/util.go).
+//! What is allowed and yet hardly meant (upstream: pkg/api/pod/warnings.go).
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 
 use apimachinery::field::Path;
 use serde_json::{Map, Value};
 
-use crate::check;
+use crate::check::{old_labels, quantity, spelling};
 use crate::json::Read;
+use crate::strategy::volume::claim_warnings;
 
-/// Labels of nodes that have other names now.
-const OLD_LABELS: &[(&str, &str)] = &[
-    ("beta.kubernetes.io/arch", "deprecated since v1.14; use \"kubernetes.io/arch\" instead"),
-    ("beta.kubernetes.io/os", "deprecated since v1.14; use \"kubernetes.io/os\" instead"),
-    (
-        "failure-domain.beta.kubernetes.io/region",
-        "deprecated since v1.17; use \"topology.kubernetes.io/region\" instead",
-    ),
-    ("failure-domain.beta.kubernetes.io/zone", "deprecated since v1.17; use \"topology.kubernetes.io/zone\" instead"),
-    ("beta.kubernetes.io/instance-type", "deprecated since v1.17; use \"node.kubernetes.io/instance-type\" instead"),
-];
+mod containers;
+mod overlaps;
+mod ports;
 
 /// Volume sources that do nothing any more.
 const OLD_VOLUMES: &[(&str, &str)] = &[
+    ("photonPersistentDisk", "deprecated in v1.11, non-functional in v1.16+"),
     ("gitRepo", "deprecated in v1.11, and disabled by default in v1.33+"),
     ("scaleIO", "deprecated in v1.16, non-functional in v1.22+"),
     ("flocker", "deprecated in v1.22, non-functional in v1.25+"),
@@ -32,106 +26,139 @@ const OLD_VOLUMES: &[(&str, &str)] = &[
     ("rbd", "deprecated in v1.28, non-functional in v1.31+"),
 ];
 
-/// Warnings about a pod's spec, maybe within a template.
-pub(crate) fn pod_spec(spec: &Map<String, Value>, path: &Path) -> Vec<String> {
+/// Annotations that do nothing any more.
+const OLD_ANNOTATIONS: [(&str, &str); 3] = [
+    (
+        "scheduler.alpha.kubernetes.io/critical-pod",
+        "non-functional in v1.16+; use the \"priorityClassName\" field instead",
+    ),
+    ("security.alpha.kubernetes.io/sysctls", "non-functional in v1.11+; use the \"sysctls\" field instead"),
+    ("security.alpha.kubernetes.io/unsafe-sysctls", "non-functional in v1.11+; use the \"sysctls\" field instead"),
+];
+
+const SECCOMP: &str = "seccomp.security.alpha.kubernetes.io/pod";
+const NULL_SELECTOR: &str = "a null labelSelector results in matching no pod";
+
+/// Warnings about a pod, or about a template that is at `path`.
+pub(crate) fn pod(of: &Map<String, Value>, path: &Path) -> Vec<String> {
     let mut found = Vec::new();
-    for key in spec.object("nodeSelector").keys() {
-        if let Some(words) = old_label(key) {
-            found.push(format!("{}: {words}", path.child("nodeSelector").key(key)));
-        }
+    let (annotations, spec) = (of.object("metadata").object("annotations"), of.object("spec"));
+    let (at, path) = (path.child("metadata").child("annotations"), path.child("spec"));
+    nodes(&mut found, spec, &path);
+    for (key, words) in OLD_ANNOTATIONS.iter().filter(|(key, _)| annotations.has(key)) {
+        found.push(format!("{}: {words}", at.key(key)));
     }
-    for (index, constraint) in spec.list("topologySpreadConstraints").iter().enumerate() {
-        let path = path.child("topologySpreadConstraints").index(index);
-        let key = constraint.text("topologyKey");
-        if let Some(words) = old_label(key) {
-            found.push(format!("{}: {key} is {words}", path.child("topologyKey")));
-        }
-        if !constraint.has("labelSelector") {
-            let path = path.child("labelSelector");
-            found.push(format!("{path}: a null labelSelector results in matching no pod"));
-        }
+    volumes(&mut found, spec.list("volumes"), &path.child("volumes"));
+    repeated(&mut found, spec, &path);
+    in_whole_bytes(&mut found, spec.object("overhead"), &path.child("overhead"));
+    if annotations.has(SECCOMP) && !spec.object("securityContext").has("seccompProfile") {
+        found.push(format!("{}: non-functional in v1.27+; use the \"seccompProfile\" field instead", at.key(SECCOMP)));
     }
-    for (index, volume) in spec.list("volumes").iter().enumerate() {
-        let path = path.child("volumes").index(index);
-        for (source, words) in OLD_VOLUMES.iter().filter(|(source, _)| volume.has(source)) {
-            found.push(format!("{}: {words}", path.child(source)));
-        }
-    }
-    for list in ["initContainers", "containers"] {
-        for (index, one) in spec.list(list).iter().enumerate() {
-            container(&mut found, one, &path.child(list).index(index));
-        }
-    }
+    let is_template = !at.to_string().starts_with("metadata");
+    containers::containers(&mut found, spec, &containers::Annotations { annotations, at, is_template }, &path);
+    ports::ports(&mut found, spec, &path);
     if spec.int("terminationGracePeriodSeconds").is_some_and(|seconds| seconds < 0) {
         let path = path.child("terminationGracePeriodSeconds");
         found.push(format!("{path}: must be >= 0; negative values are invalid and will be treated as 1"));
     }
+    affinity(&mut found, spec.object("affinity"), &path.child("affinity"));
+    for (index, server) in spec.object("dnsConfig").texts("nameservers").enumerate() {
+        spelling::of_ip(&mut found, server, &path.child("dnsConfig").child("nameservers").index(index));
+    }
+    for (index, alias) in spec.list("hostAliases").iter().enumerate() {
+        spelling::of_ip(&mut found, alias.text("ip"), &path.child("hostAliases").index(index).child("ip"));
+    }
     found
 }
 
-fn old_label(key: &str) -> Option<&'static str> {
-    OLD_LABELS.iter().find(|(old, _)| *old == key).map(|(_, words)| *words)
+/// Labels by which nodes are chosen.
+fn nodes(found: &mut Vec<String>, spec: &Map<String, Value>, path: &Path) {
+    for key in spec.object("nodeSelector").keys() {
+        found.extend(old_labels::words(key).map(|words| format!("{}: {words}", path.child("nodeSelector").key(key))));
+    }
+    let (affinity, at) = (spec.object("affinity").object("nodeAffinity"), path.child("affinity").child("nodeAffinity"));
+    let (required, preferred) =
+        ("requiredDuringSchedulingIgnoredDuringExecution", "preferredDuringSchedulingIgnoredDuringExecution");
+    for (index, term) in affinity.object(required).list("nodeSelectorTerms").iter().enumerate() {
+        let path = at.child(required).child("nodeSelectorTerms").index(index);
+        old_labels::of_term(found, term.fields(), false, &path);
+    }
+    for (index, term) in affinity.list(preferred).iter().enumerate() {
+        let path = at.child(preferred).index(index).child("preference");
+        old_labels::of_term(found, term.object("preference"), true, &path);
+    }
+    for (index, constraint) in spec.list("topologySpreadConstraints").iter().enumerate() {
+        let path = path.child("topologySpreadConstraints").index(index);
+        let key = constraint.text("topologyKey");
+        found.extend(old_labels::words(key).map(|words| format!("{}: {key} is {words}", path.child("topologyKey"))));
+        if !constraint.has("labelSelector") {
+            found.push(format!("{}: {NULL_SELECTOR}", path.child("labelSelector")));
+        }
+    }
 }
 
-fn container(found: &mut Vec<String>, container: &Value, path: &Path) {
-    for part in ["limits", "requests"] {
-        for (name, value) in container.object("resources").object(part) {
-            let in_bytes = matches!(name.as_str(), "memory" | "ephemeral-storage");
-            if in_bytes && check::quantity(value).milli_value() % 1000 != 0 {
-                let path = path.child("resources").child(part).key(name);
-                let text = value.as_str().unwrap_or_default();
-                found.push(format!("{path}: fractional byte value {text:?} is invalid, must be an integer"));
+fn volumes(found: &mut Vec<String>, volumes: &[Value], path: &Path) {
+    for (index, volume) in volumes.iter().enumerate() {
+        let path = path.index(index);
+        for (source, words) in OLD_VOLUMES.iter().filter(|(source, _)| volume.has(source)) {
+            // Upstream spells this one otherwise than the field.
+            let name = if *source == "storageos" { "storageOS" } else { source };
+            found.push(format!("{}: {words}", path.child(name)));
+        }
+        let template = volume.object("ephemeral").object("volumeClaimTemplate");
+        let path = path.child("ephemeral").child("volumeClaimTemplate").child("spec");
+        claim_warnings(found, template.object("spec"), &path);
+    }
+    overlaps::overlaps(found, volumes);
+}
+
+/// Items of lists that should be there once.
+fn repeated(found: &mut Vec<String>, spec: &Map<String, Value>, path: &Path) {
+    for (list, field) in [("hostAliases", "ip"), ("imagePullSecrets", "name")] {
+        let mut seen = HashSet::new();
+        for (index, item) in spec.list(list).iter().enumerate() {
+            let text = item.text(field);
+            if !seen.insert(text) {
+                found.push(format!("{}: duplicate {field} {text:?}", path.child(list).index(index).child(field)));
             }
         }
     }
-    let mut seen = HashSet::new();
-    for (index, variable) in container.list("env").iter().enumerate() {
-        let name = variable.text("name");
-        if !seen.insert(name) {
-            let path = path.child("env").index(index);
-            found.push(format!("{path}: hides previous definition of {name:?}, which may be unexpected"));
+    for (index, secret) in spec.list("imagePullSecrets").iter().enumerate() {
+        if secret.text("name").is_empty() {
+            let path = path.child("imagePullSecrets").index(index).child("name");
+            found.push(format!("{path}: invalid empty name \"\""));
         }
     }
-    let mut ports = HashMap::new();
-    for (index, port) in container.list("ports").iter().enumerate() {
-        let path = path.child("ports").index(index);
-        let number = (port.text("protocol").to_owned(), port.int("containerPort"), port.int("hostPort"));
-        if let Some(other) = ports.insert((number, port.text("hostIP").to_owned()), path.clone()) {
-            found.push(format!("{path}: duplicate port definition with {other}"));
+}
+
+/// Amounts of bytes have no fractions.
+pub(crate) fn in_whole_bytes(found: &mut Vec<String>, amounts: &Map<String, Value>, path: &Path) {
+    for name in ["memory", "ephemeral-storage", "storage"] {
+        let Some(amount) = amounts.value(name).map(quantity).filter(|amount| amount.milli_value() % 1000 != 0) else {
+            continue;
+        };
+        let (path, amount) = (path.key(name), amount.to_string());
+        found.push(format!("{path}: fractional byte value {amount:?} is invalid, must be an integer"));
+    }
+}
+
+fn affinity(found: &mut Vec<String>, affinity: &Map<String, Value>, path: &Path) {
+    for kind in ["podAffinity", "podAntiAffinity"] {
+        let (of, path) = (affinity.object(kind), path.child(kind));
+        let (required, preferred) =
+            ("requiredDuringSchedulingIgnoredDuringExecution", "preferredDuringSchedulingIgnoredDuringExecution");
+        for (index, _) in of.list(required).iter().enumerate().filter(|(_, term)| !term.has("labelSelector")) {
+            let path = path.child(required).index(index).child("labelSelector");
+            found.push(format!("{path}: {NULL_SELECTOR}"));
+        }
+        for (index, weighted) in of.list(preferred).iter().enumerate() {
+            if !weighted.object("podAffinityTerm").has("labelSelector") {
+                let path = path.child(preferred).index(index).child("podAffinityTerm").child("labelSelector");
+                found.push(format!("{path}: {NULL_SELECTOR}"));
+            }
         }
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use serde_json::json;
-
-    #[test]
-    fn what_is_hardly_meant_is_said() {
-        let spec = json!({
-            "nodeSelector": {"beta.kubernetes.io/os": "linux"},
-            "topologySpreadConstraints": [{"topologyKey": "zone"}],
-            "terminationGracePeriodSeconds": -1,
-            "volumes": [{"name": "a", "gitRepo": {}}, {"name": "b", "emptyDir": {}}],
-            "containers": [{
-                "name": "a", "resources": {"limits": {"memory": "100m", "cpu": "100m"}},
-                "env": [{"name": "A"}, {"name": "A"}],
-                "ports": [{"containerPort": 80, "protocol": "TCP"}, {"containerPort": 80, "protocol": "TCP"}],
-            }],
-        });
-        let found = pod_spec(spec.as_object().expect("a spec"), &Path::new("spec"));
-        assert_eq!(
-            found,
-            [
-                "spec.nodeSelector[beta.kubernetes.io/os]: deprecated since v1.14; use \"kubernetes.io/os\" instead",
-                "spec.topologySpreadConstraints[0].labelSelector: a null labelSelector results in matching no pod",
-                "spec.volumes[0].gitRepo: deprecated in v1.11, and disabled by default in v1.33+",
-                "spec.containers[0].resources.limits[memory]: fractional byte value \"100m\" is invalid, must be an integer",
-                "spec.containers[0].env[1]: hides previous definition of \"A\", which may be unexpected",
-                "spec.containers[0].ports[1]: duplicate port definition with spec.containers[0].ports[0]",
-                "spec.terminationGracePeriodSeconds: must be >= 0; negative values are invalid and will be treated as 1",
-            ]
-        );
-    }
-}
+mod tests;

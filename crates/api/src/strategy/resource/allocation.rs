@@ -43,6 +43,22 @@ pub(super) fn allocation(errors: &mut Errors, of: &Map<String, Value>, spec: &Ma
     }
 }
 
+/// What is said of devices goes with them when they are given back: who gives them back may not know of it
+/// (upstream: `dropDeallocatedStatusDevices`).
+pub(super) fn forget_given_back(status: &mut Map<String, Value>, old: &Map<String, Value>) {
+    let id = |device: &Value| ["driver", "pool", "device", "shareID"].map(|field| device.text(field).to_owned());
+    let allocated = |status: &Map<String, Value>| -> HashSet<[String; 4]> {
+        status.object("allocation").object("devices").list("results").iter().map(id).collect()
+    };
+    let still = allocated(status);
+    let gone: HashSet<[String; 4]> = allocated(old).into_iter().filter(|id| !still.contains(id)).collect();
+    let Some(Value::Array(devices)) = status.get_mut("devices") else { return };
+    devices.retain(|device| !gone.contains(&id(device)));
+    if devices.is_empty() {
+        status.remove("devices");
+    }
+}
+
 fn result(errors: &mut Errors, result: &Value, known: &HashSet<String>, path: &Path) {
     request::reference(errors, result.text("request"), known, &path.child("request"));
     device(errors, result, path);

@@ -3,10 +3,10 @@
 use apimachinery::Object;
 use apimachinery::field::{self, Error, Path};
 
-use super::{allocation, request};
+use super::{allocation, disabled, request};
 use crate::check::{self, Errors};
 use crate::json::{Read, Write};
-use crate::resource::{Generation, Strategy};
+use crate::resource::{Generation, Strategy, WriteContext};
 
 /// As many consumers a claim may have.
 const MAX_CONSUMERS: usize = 256;
@@ -18,6 +18,23 @@ impl Strategy for ResourceClaim {
     fn default(&self, object: &mut Object) {
         if let Some(spec) = object.object_at("spec") {
             request::default_claim(spec);
+        }
+    }
+
+    fn prepare_for_create(&self, cx: &WriteContext<'_>, object: &mut Object) {
+        self.prepare_for_update(cx, object, &Object::default());
+    }
+
+    fn prepare_for_update(&self, _cx: &WriteContext<'_>, object: &mut Object, old: &Object) {
+        if let Some(spec) = object.object_at("spec") {
+            disabled::claim(spec, old.object("spec"));
+        }
+    }
+
+    fn prepare_for_status_update(&self, _cx: &WriteContext<'_>, object: &mut Object, old: &Object) {
+        if let Some(status) = object.object_at("status") {
+            disabled::claim_status(status, old.object("status"));
+            allocation::forget_given_back(status, old.object("status"));
         }
     }
 
@@ -87,6 +104,16 @@ impl Strategy for ResourceClaimTemplate {
     fn default(&self, object: &mut Object) {
         if let Some(spec) = object.object_at("spec").and_then(|template| template.object_at("spec")) {
             request::default_claim(spec);
+        }
+    }
+
+    fn prepare_for_create(&self, cx: &WriteContext<'_>, object: &mut Object) {
+        self.prepare_for_update(cx, object, &Object::default());
+    }
+
+    fn prepare_for_update(&self, _cx: &WriteContext<'_>, object: &mut Object, old: &Object) {
+        if let Some(spec) = object.object_at("spec").and_then(|template| template.object_at("spec")) {
+            disabled::claim(spec, old.object("spec").object("spec"));
         }
     }
 

@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 
 use super::super::pod::node_selector;
 use super::request::driver;
-use super::taint_rule;
+use super::{disabled, taint_rule};
 use crate::check::{self, Errors, names};
 use crate::json::{Read, Write};
 use crate::resource::{Strategy, WriteContext};
@@ -30,14 +30,22 @@ pub(crate) struct ResourceSlice;
 
 impl Strategy for ResourceSlice {
     fn prepare_for_create(&self, cx: &WriteContext<'_>, object: &mut Object) {
+        self.prepare_for_update(cx, object, &Object::default());
+    }
+
+    fn prepare_for_update(&self, cx: &WriteContext<'_>, object: &mut Object, old: &Object) {
         let Some(spec) = object.object_at("spec") else { return };
         for device in spec.items_mut("devices") {
             device.items_mut("taints").for_each(|taint| taint_rule::stamp(taint, cx.now));
         }
+        disabled::slice(spec, old.object("spec"));
     }
 
-    fn prepare_for_update(&self, cx: &WriteContext<'_>, object: &mut Object, _old: &Object) {
-        self.prepare_for_create(cx, object);
+    fn warnings(&self, object: &Object) -> Vec<String> {
+        let driver = object.object("spec").text("driver");
+        let words =
+            || format!("spec.driver: driver names should be lowercase; {driver:?} contains uppercase characters");
+        (driver != driver.to_lowercase()).then(words).into_iter().collect()
     }
 
     fn validate(&self, object: &Object) -> Vec<field::Error> {

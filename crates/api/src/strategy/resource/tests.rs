@@ -5,7 +5,7 @@ use expect_test::{Expect, expect};
 use serde_json::{Value, json};
 
 use super::*;
-use crate::resource::Strategy;
+use crate::resource::{Strategy, WriteContext};
 
 fn object(spec: Value) -> Object {
     Object::from_value(json!({"metadata": {"name": "mine"}, "spec": spec})).expect("an object")
@@ -136,4 +136,29 @@ fn slices_are_checked() {
             spec.devices[1].name: Duplicate value: "A"
         "#]],
     );
+}
+
+/// Upstream: `dropDeallocatedStatusDevices`.
+#[test]
+fn what_is_said_of_devices_goes_with_them() {
+    let of = |device: &str| json!({"driver": "d.example", "pool": "p", "device": device});
+    let status = |allocated: &[&str], told: &[&str]| {
+        let list = |names: &[&str]| names.iter().map(|name| of(name)).collect::<Vec<_>>();
+        let mut status = json!({"devices": list(told)});
+        if !allocated.is_empty() {
+            status["allocation"] = json!({"devices": {"results": list(allocated)}});
+        }
+        Object::from_value(json!({"metadata": {"name": "c"}, "status": status})).expect("an object")
+    };
+    let user = apimachinery::UserInfo::default();
+    let cx = WriteContext { user: &user, now: jiff::Timestamp::UNIX_EPOCH, subresource: "status" };
+    for (new, old, left) in [
+        (status(&["a", "b"], &["a", "b"]), status(&["a", "b"], &[]), json!([of("a"), of("b")])),
+        (status(&["a"], &["a", "b"]), status(&["a", "b"], &["a", "b"]), json!([of("a")])),
+        (status(&[], &["a", "b"]), status(&["a", "b"], &["a", "b"]), json!(null)),
+    ] {
+        let mut new = new;
+        ResourceClaim.prepare_for_status_update(&cx, &mut new, &old);
+        assert_eq!(new.0["status"].get("devices").cloned().unwrap_or_default(), left);
+    }
 }

@@ -6,7 +6,7 @@ use std::collections::HashSet;
 use apimachinery::field::{Error, Path};
 use serde_json::{Map, Value};
 
-use crate::check::{self, Errors, names};
+use crate::check::{self, Errors};
 use crate::json::Read;
 
 const STAYS: &str = "may not change once set";
@@ -25,7 +25,7 @@ fn is_headless(spec: &Map<String, Value>) -> bool {
 }
 
 /// Addresses, families and the policy for themselves.
-pub(super) fn check(errors: &mut Errors, spec: &Map<String, Value>, path: &Path) {
+pub(super) fn check(errors: &mut Errors, spec: &Map<String, Value>, known: &[&str], path: &Path) {
     let all: Vec<&str> = spec.texts("clusterIPs").collect();
     let (first, at) = (spec.text("clusterIP"), path.child("clusterIPs"));
     match all.first() {
@@ -49,11 +49,11 @@ pub(super) fn check(errors: &mut Errors, spec: &Map<String, Value>, path: &Path)
     }
     let policies = ["PreferDualStack", "RequireDualStack", "SingleStack"];
     check::one_of(errors, spec, "ipFamilyPolicy", &policies, path);
-    each(errors, spec, path);
+    each(errors, spec, known, path);
 }
 
-/// Each address is one, and of its family.
-fn each(errors: &mut Errors, spec: &Map<String, Value>, path: &Path) {
+/// Each address is one, or was there before, and is of its family.
+fn each(errors: &mut Errors, spec: &Map<String, Value>, known: &[&str], path: &Path) {
     let (all, list) = (ips(spec), path.child("clusterIPs"));
     let before = errors.len();
     for (index, ip) in all.iter().enumerate() {
@@ -63,7 +63,7 @@ fn each(errors: &mut Errors, spec: &Map<String, Value>, path: &Path) {
             }
             continue;
         }
-        check::named(errors, names::ip, ip, &list.index(index));
+        check::ip_address_or_known(errors, ip, known, &list.index(index));
     }
     let is_wrong = errors.len() > before;
     if all.len() > 2 {
@@ -188,7 +188,7 @@ mod tests {
             (json!({"ipFamilies": ["IPv4", "IPv4"]}), Some("spec.ipFamilies[1]: ")),
         ] {
             let mut errors = Errors::new();
-            check(&mut errors, spec.fields(), &Path::new("spec"));
+            check(&mut errors, spec.fields(), &[], &Path::new("spec"));
             assert_eq!(lines(&errors).first().map(String::as_str), expected, "{spec}");
         }
     }

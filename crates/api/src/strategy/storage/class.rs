@@ -7,7 +7,7 @@ use apimachinery::field::{self, Error, Path};
 use serde_json::Value;
 
 use super::parameters;
-use crate::check::{self, Errors, names};
+use crate::check::{self, Errors, names, old_labels};
 use crate::json::{Read, Write};
 use crate::resource::{Generation, Strategy};
 
@@ -15,6 +15,18 @@ use crate::resource::{Generation, Strategy};
 pub(crate) struct StorageClass;
 
 impl Strategy for StorageClass {
+    fn warnings(&self, object: &Object) -> Vec<String> {
+        let mut found = Vec::new();
+        for (index, topology) in object.list("allowedTopologies").iter().enumerate() {
+            let path = Path::new("allowedTopologies").index(index).child("matchLabelExpressions");
+            for (index, expression) in topology.list("matchLabelExpressions").iter().enumerate() {
+                let words = old_labels::words(expression.text("key"));
+                found.extend(words.map(|words| format!("{}: {words}", path.index(index).child("key"))));
+            }
+        }
+        found
+    }
+
     fn default(&self, object: &mut Object) {
         object.default_to("reclaimPolicy", "Delete");
         object.default_to("volumeBindingMode", "Immediate");

@@ -8,14 +8,28 @@ use serde_json::Value;
 
 use super::super::pod::not_below_zero;
 use super::driver_name;
-use crate::check::{self, Errors, names};
+use crate::check::{self, Errors, names, old_labels};
 use crate::json::{Read, Write};
 use crate::resource::{Generation, Strategy};
 
 /// The strategy of CSI drivers.
 pub(crate) struct CsiDriver;
 
+/// Tokens in the attributes of volumes end up in logs.
+const TOKENS: &str = "spec.serviceAccountTokenInSecrets is unset; if supported by this CSI driver, set to true to \
+                      prevent possible logging of tokens in volume attributes";
+
 impl Strategy for CsiDriver {
+    fn warnings(&self, object: &Object) -> Vec<String> {
+        self.update_warnings(object, &Object::default())
+    }
+
+    fn update_warnings(&self, object: &Object, old: &Object) -> Vec<String> {
+        let (spec, tokens) = (object.object("spec"), object.object("spec").list("tokenRequests"));
+        let is_new = !tokens.is_empty() && tokens != old.object("spec").list("tokenRequests");
+        (is_new && !spec.has("serviceAccountTokenInSecrets")).then(|| TOKENS.to_owned()).into_iter().collect()
+    }
+
     fn default(&self, object: &mut Object) {
         let Some(spec) = object.object_made("spec") else { return };
         spec.default_to("attachRequired", true);
@@ -171,6 +185,12 @@ impl Strategy for CsiNode {
 pub(crate) struct CsiStorageCapacity;
 
 impl Strategy for CsiStorageCapacity {
+    fn warnings(&self, object: &Object) -> Vec<String> {
+        let mut found = Vec::new();
+        old_labels::of_selector(&mut found, object.object("nodeTopology"), &Path::new("nodeTopology"));
+        found
+    }
+
     fn validate(&self, object: &Object) -> Vec<field::Error> {
         let mut errors = Errors::new();
         check::label_selector(&mut errors, &object.0, "nodeTopology", &Path::default());

@@ -107,18 +107,14 @@ impl Holder {
 }
 
 impl Series {
-    /// A condition could not be evaluated.
-    pub(in crate::admission) fn error(&self) {
-        self.errors.inc();
-    }
-
     /// A webhook was not called for its conditions.
     pub(in crate::admission) fn excluded(&self) {
         self.exclusions.inc();
     }
 
-    /// All conditions were evaluated, or as many as it took.
-    pub(in crate::admission) fn evaluated(&self, took: Duration) {
+    /// All conditions were evaluated, or as many as it took; `errors` of them could not be.
+    pub(in crate::admission) fn evaluated(&self, took: Duration, errors: u64) {
+        self.errors.inc_by(errors);
         self.seconds.observe(took.as_secs_f64());
     }
 }

@@ -68,8 +68,24 @@ impl MatchConditions {
             return Judgement::Matches;
         }
         let questions = Questions::of(request.cx);
-        let evaluate = || self.evaluate(request, &Input::of(request, matched, None, None, &questions).variables());
-        questions.settle(evaluate).await
+        self.settle(request, &questions, || Input::of(request, matched, None, None, &questions)).await
+    }
+
+    /// Judges a request by what expressions see of it when all their questions are answered. What the conditions came to
+    /// on the way there, while an answer was only assumed, is nobody's business and is not counted.
+    pub(super) async fn settle<'i>(
+        &self,
+        request: &Request<'_>,
+        questions: &Questions<'_>,
+        input: impl Fn() -> Input<'i>,
+    ) -> Judgement {
+        if self.is_empty() {
+            return Judgement::Matches;
+        }
+        let (series, began) = (self.series(request), Instant::now());
+        let (judgement, errors) = questions.settle(|| self.judgement(&input().variables())).await;
+        series.evaluated(began.elapsed(), errors);
+        judgement
     }
 
     /// What is counted of these conditions.
@@ -77,40 +93,34 @@ impl MatchConditions {
         self.holder.series(&request.cx.server.admission.metrics.conditions, request.operation)
     }
 
-    pub(super) fn evaluate<'a>(&'a self, request: &Request<'_>, variables: &Variables<'a>) -> Judgement {
-        if self.is_empty() {
-            return Judgement::Matches;
-        }
-        let (series, began) = (self.series(request), Instant::now());
-        let judgement = self.judgement(variables, series);
-        series.evaluated(began.elapsed());
-        judgement
-    }
-
-    fn judgement<'a>(&'a self, variables: &Variables<'a>, series: &Series) -> Judgement {
+    /// What the conditions come to, and how many of them could not be evaluated.
+    fn judgement<'a>(&'a self, variables: &Variables<'a>) -> (Judgement, u64) {
         let mut budget = Budget::for_match_conditions();
-        let mut failures = Vec::new();
+        let (mut errors, mut failures) = (0, Vec::new());
         for (name, expression) in &self.conditions {
             match expression.evaluate(variables, &mut budget) {
                 Ok(CelValue::Bool(true)) => {}
-                Ok(_) => return Judgement::Excluded(Some(name.clone())),
+                Ok(_) => return (Judgement::Excluded(Some(name.clone())), errors),
+                // Upstream counts this as no error of a condition, and tells of no other.
+                Err(failure @ Failure::OutOfBudget) => return (self.failed(failure.to_string()), 0),
                 Err(failure) => {
-                    series.error();
-                    failures.push(failure.to_string());
-                    if matches!(failure, Failure::OutOfBudget) {
-                        break;
+                    errors += 1;
+                    let words = failure.to_string();
+                    if !failures.contains(&words) {
+                        failures.push(words);
                     }
                 }
             }
         }
-        if failures.is_empty() {
-            return Judgement::Matches;
-        }
-        if !self.fails {
-            return Judgement::Excluded(None);
-        }
-        failures.dedup();
-        let words = if failures.len() == 1 { failures.remove(0) } else { format!("[{}]", failures.join(", ")) };
-        Judgement::Failed(words)
+        let words = match failures.len() {
+            0 => return (Judgement::Matches, 0),
+            1 => failures.remove(0),
+            _ => format!("[{}]", failures.join(", ")),
+        };
+        (self.failed(words), errors)
+    }
+
+    fn failed(&self, words: String) -> Judgement {
+        if self.fails { Judgement::Failed(words) } else { Judgement::Excluded(None) }
     }
 }

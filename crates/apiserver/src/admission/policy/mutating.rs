@@ -166,12 +166,9 @@ impl MutatingAdmissionPolicy {
         }
         let cx = request.cx;
         let questions = Questions::of(cx);
-        let judge = || {
-            let input = Input::of(request, matched, namespace, param.as_ref(), &questions);
-            definition.conditions.evaluate(request, &input.variables())
-        };
-        let judgement = questions.settle(judge).await;
-        match judgement {
+        // Conditions see no namespace.
+        let input = || Input::of(request, matched, None, param.as_ref(), &questions);
+        match definition.conditions.settle(request, &questions, input).await {
             Judgement::Matches => {}
             Judgement::Excluded(_) => return false,
             Judgement::Failed(words) => {

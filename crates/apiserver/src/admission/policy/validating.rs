@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use apimachinery::StatusError;
 use async_trait::async_trait;
+use jiff::Timestamp;
 use k8s_cel::{Budget, Value as CelValue};
 use serde_json::json;
 
@@ -54,6 +55,18 @@ impl Denial {
     fn failed(message: String) -> Self {
         Self { message, reason: String::new(), failed: true, took: Duration::ZERO }
     }
+}
+
+impl Findings {
+    /// A policy that cannot tell has something against the request, where its failures count.
+    fn failed(definition: &Definition, words: String, began: Timestamp) -> Self {
+        let denial = || Denial { took: since(began), ..Denial::failed(words) };
+        Self { denials: definition.fails.then(|| (0, denial())).into_iter().collect(), notes: Vec::new() }
+    }
+}
+
+fn since(began: Timestamp) -> Duration {
+    Duration::try_from(component_base::now().duration_since(began)).unwrap_or_default()
 }
 
 impl ValidatingAdmissionPolicy {
@@ -121,11 +134,22 @@ impl ValidatingAdmissionPolicy {
             let namespace = judge::namespace_of(request).await?;
             for param in &params {
                 let questions = Questions::of(request.cx);
-                let findings = questions.settle(|| {
-                    let input = Input::of(request, &matched, namespace.as_ref(), param.as_ref(), &questions);
-                    Findings { denials: evaluate(request, definition, &input), notes: notes(definition, &input) }
-                });
-                self.enforce(request, definition, binding, findings.await, denied);
+                let began = component_base::now();
+                // Conditions see no namespace.
+                let input = || Input::of(request, &matched, None, param.as_ref(), &questions);
+                let findings = match definition.conditions.settle(request, &questions, input).await {
+                    Judgement::Excluded(_) => continue,
+                    Judgement::Failed(words) => Findings::failed(definition, words, began),
+                    Judgement::Matches => {
+                        let evaluate = || {
+                            let input = Input::of(request, &matched, namespace.as_ref(), param.as_ref(), &questions);
+                            let denials = evaluate(definition, &input, began);
+                            Findings { denials, notes: notes(definition, &input) }
+                        };
+                        questions.settle(evaluate).await
+                    }
+                };
+                self.enforce(request, definition, binding, findings, denied);
             }
         }
         Ok(())
@@ -187,18 +211,8 @@ impl ValidatingAdmissionPolicy {
 }
 
 /// What the policy has against the request: by the place of the validation.
-fn evaluate(request: &Request<'_>, definition: &Definition, input: &Input<'_>) -> Vec<(usize, Denial)> {
-    let began = component_base::now();
-    let took = || Duration::try_from(component_base::now().duration_since(began)).unwrap_or_default();
-    let on_failure = |words: String| {
-        let denial = Denial { took: took(), ..Denial::failed(words) };
-        if definition.fails { vec![(0, denial)] } else { Vec::new() }
-    };
-    match definition.conditions.evaluate(request, &input.variables()) {
-        Judgement::Matches => {}
-        Judgement::Excluded(_) => return Vec::new(),
-        Judgement::Failed(words) => return on_failure(words),
-    }
+fn evaluate(definition: &Definition, input: &Input<'_>, began: Timestamp) -> Vec<(usize, Denial)> {
+    let on_failure = |words: String| Findings::failed(definition, words, began).denials;
     let mut budget = Budget::new();
     let variables = input.with_composed(&definition.variables);
     let mut denials = Vec::new();
@@ -214,7 +228,7 @@ fn evaluate(request: &Request<'_>, definition: &Definition, input: &Input<'_>) -
                 }
                 let message = message(validation, made.and_then(Result::ok).as_ref());
                 let reason = validation.reason.clone();
-                denials.push((index, Denial { message, reason, failed: false, took: took() }));
+                denials.push((index, Denial { message, reason, failed: false, took: since(began) }));
             }
             Err(failure @ Failure::OutOfBudget) => {
                 denials.extend(on_failure(failure.to_string()));

@@ -144,7 +144,7 @@ const KUBELET_API_ADMIN: &str = "
 ";
 
 const MONITORING: &str = "
-    get; url; /healthz,/healthz/*,/livez,/livez/*,/metrics,/metrics/slis,/readyz,/readyz/*
+    get; url; /flagz,/healthz,/healthz/*,/livez,/livez/*,/metrics,/metrics/slis,/readyz,/readyz/*,/statusz
     get; core; nodes/metrics
 ";
 

@@ -16,18 +16,8 @@ pub const ROLES: &[Role] = &[
         "system:controller:token-cleaner",
         "delete,get,list,watch; core; secrets\n create,patch,update; core,events.k8s.io; events",
     ),
-    Role::namespaced(
-        "kube-system",
-        "system::leader-locking-kube-controller-manager",
-        "watch; core; configmaps
-         get,update; core; configmaps; kube-controller-manager",
-    ),
-    Role::namespaced(
-        "kube-system",
-        "system::leader-locking-kube-scheduler",
-        "watch; core; configmaps
-         get,update; core; configmaps; kube-scheduler",
-    ),
+    Role::namespaced("kube-system", "system::leader-locking-kube-controller-manager", LEADER_LOCKING),
+    Role::namespaced("kube-system", "system::leader-locking-kube-scheduler", LEADER_LOCKING),
     Role::namespaced(
         "kube-public",
         "system:controller:bootstrap-signer",
@@ -36,6 +26,11 @@ pub const ROLES: &[Role] = &[
          create,patch,update; core,events.k8s.io; events",
     ),
 ];
+
+const LEADER_LOCKING: &str = "
+    create,get,list,update,watch; coordination.k8s.io; leases
+    create,get,list,update,watch; coordination.k8s.io; leasecandidates
+";
 
 /// Role bindings.
 pub const BINDINGS: &[Binding] = &[
@@ -49,7 +44,11 @@ pub const BINDINGS: &[Binding] = &[
         name: "system::leader-locking-kube-controller-manager",
         namespace: "kube-system",
         role: "system::leader-locking-kube-controller-manager",
-        subjects: &["User:system:kube-controller-manager", "ServiceAccount:kube-system/kube-controller-manager"],
+        subjects: &[
+            "User:system:kube-controller-manager",
+            "ServiceAccount:kube-system/kube-controller-manager",
+            "ServiceAccount:kube-system/leader-election-controller",
+        ],
     },
     Binding {
         name: "system::leader-locking-kube-scheduler",

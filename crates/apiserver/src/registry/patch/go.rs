@@ -9,6 +9,13 @@ pub(super) fn print(map: &Map<String, Value>) -> String {
     text
 }
 
+/// Any value.
+pub(super) fn value(value: &Value) -> String {
+    let mut text = String::new();
+    append(value, &mut text);
+    text
+}
+
 fn entries(map: &Map<String, Value>, text: &mut String) {
     text.push_str("map[");
     for (index, (name, value)) in map.iter().enumerate() {

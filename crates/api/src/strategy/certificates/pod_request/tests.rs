@@ -61,16 +61,31 @@ fn requests_are_checked() {
 
 #[test]
 fn keys_are_of_known_kinds_and_held() {
-    let detail = |request: &str| held(request).err().unwrap_or_default();
+    let detail = |request: &str| held(request).err().unwrap_or_default().1;
     for algorithm in [&rcgen::PKCS_ECDSA_P256_SHA256, &rcgen::PKCS_ECDSA_P384_SHA384, &rcgen::PKCS_ED25519] {
         assert_eq!(detail(&asking_for(&KeyPair::generate_for(algorithm).expect("a key"))), "");
     }
     let mut der = STANDARD.decode(asking_for(&key())).expect("base64");
     *der.last_mut().expect("bytes") ^= 1;
     let broken = STANDARD.encode(&der);
-    assert_eq!(detail(&broken), "could not verify the signature of the certificate signing request");
-    assert_eq!(detail("AAAA"), "must be a valid PKCS#10 certificate signing request");
+    assert_eq!(detail(&broken), "invalid signature");
+    assert_eq!(detail("AAAA"), "must be a valid PKCS#10 CSR");
+    for (request, shown, words) in [
+        (RSA_2048, Some("2048-bit modulus"), "RSA keys must have modulus size 3072 or 4096"),
+        (P224, Some("curve P-224"), "elliptic public keys must use curve P256, P384, or P521"),
+        (SECP256K1, None, "must be a valid PKCS#10 CSR"),
+        (P521, None, "x509: cannot verify signature: algorithm unimplemented: ECDSA keys on the curve P-521"),
+    ] {
+        let (value, detail) = held(request).expect_err("refused");
+        assert!(value.as_deref() == shown && detail.starts_with(words), "{value:?}: {detail}");
+    }
 }
+
+/// Requests without a name, for keys that nobody has any more.
+const RSA_2048: &str = "MIICRTCCAS0CAQAwADCCASIwDQYJKoZIhvcNAQEBBQADggEPADCCAQoCggEBAIbBEHeBDl3InqTTjl/OzRp8P29eQQOHQ7SPF73mCs4x63g2BAltD/Z0Js4tzpqAQblpMYJzVQ/5NmYlzDCMN2UA25RRo65w8cPshpQoUl9U71q0zrxfZx3puKFYKa1DQ0TWSNC0Csr+6cTHFWDrSZNjdwQW0llFU8SP1a/8kNU1YG7qGIinwaEBwz502dROzZVfU6RhKS97/qV2jobk1UdtnOnDfIwH8XbFNcVbu8ssu5JWvETo+oq58pnG4UIGDjqgx85yCa3kjCkfF/57F6kLSd/nRjt69Fi0zezgO1NzejEFwKAlsAIsT5PNebXGlD2d+850ep2obU6YMAut72MCAwEAAaAAMA0GCSqGSIb3DQEBCwUAA4IBAQBBccpzlfC1gWi8WZyb4BHMvAejSX3HRNVtUqPYwdjUm+FKfXuDm0r3AwSISDYw66N79wAzJD/AhYtoeHYv37CA/cjkDQwfW5xTAmuKG9D74KB57eQ+lb7b2vAFiE/NAUMk9qPSsdkSX9ETb80kCOuFDH6w4vgUUU0Mv6rwIYcxO4GV2kxAcDPgcdA2jSu5hAkHPoW0FIzH8Tg5RRlbaiazYqHRnCqJairiuuAErDCNQVscl2oantgsx4+V9vsG2+Ua2Q8EfzJVEvZzfdp+euEnmQ5Y7VSOf7vRcl+G3JyrNI3MMTeK/CRdKjoxi49ckzGwpZq90TUbPU8SB6hhSD1R";
+const P224: &str = "MIGnMFcCAQAwADBOMBAGByqGSM49AgEGBSuBBAAhAzoABEDoSI2ipCRpAaQPBYA5n9v4JsnX+YdQKG3TFo5hj5BOLfNATtQidLxs9ySjGV9HDs3up6GboSRWoAAwCgYIKoZIzj0EAwIDQAAwPQIcfS6bNx+KWH6wAeBrw0JOTzZGiXFGVdTd0cAwdQIdAPId/ota5jxz6d8T8rL/CTDd/w9MZw9CIjz1YPY=";
+const SECP256K1: &str = "MIG2MF8CAQAwADBWMBAGByqGSM49AgEGBSuBBAAKA0IABCVjJhxiW5hFfgRfpTz9NY7btXtWQ1uRFXxTOodOqsHcgzBfZ8RIdsZLINmZRGgxY/tvB6KMww8luN1EMV8yDxqgADAKBggqhkjOPQQDAgNHADBEAiB4m0+pWyUYNxPZmMs0FqyTmUqtROyMXH0FoI+LuvJDnQIga3dgSQd/2pA2bZ3Ur/X4P1G21QQqbZHeIwcCtGusQos=";
+const P521: &str = "MIIBQjCBpQIBADAAMIGbMBAGByqGSM49AgEGBSuBBAAjA4GGAAQAg/4CF8S4LT9XFDaXk2PFYII8eZmXxEKaijdT9R/C6Opi501Dxoqpw0ZXw++yKnQl+UCrQ6WBDEdYAcx0TFdPC3QBynpdekyl/S8w5uWF2jiQ2/1rtAy5kLzF02YouG3w93Mp4wYWODoyd9fHeP259nEqPzIyMSrUQ7BzwSdeaeVulzKgADAKBggqhkjOPQQDAgOBiwAwgYcCQVNT+xvklH6CzV7O/SoVv5Y2zU6+n52wgg0YBRdW1Qd+Z3Jx85NlCknaCPhWw22qc2VnAcdGGX0XZQrGlp1+8pLrAkIB/iPVT/Z88OBPjwigPKlI7VDqjBZJ39PPdjkIRQbjqIKrPyxIwAEyuVIJfua0mnoXsdTUwZ/XtXa7A5FkEMaiqqo=";
 
 fn condition(kind: &str, status: &str) -> Value {
     json!({"type": kind, "status": status, "reason": "R", "lastTransitionTime": "2026-01-01T00:00:00Z"})

@@ -197,9 +197,6 @@ fn ports(errors: &mut Errors, ports: &[Value], path: &Path) {
             check::port_number(errors, number, &path.child("hostPort"));
         }
         check::required_one_of(errors, port.fields(), "protocol", &["SCTP", "TCP", "UDP"], &path);
-        if !port.text("hostIP").is_empty() {
-            check::ip_address(errors, port.text("hostIP"), &path.child("hostIP"));
-        }
     }
 }
 
