@@ -161,7 +161,6 @@ impl Collector for Ratios {
             ratios.executing.encode(metric.encode_family(&of_phase(level, "executing"))?)?;
             ratios.waiting.encode(metric.encode_family(&of_phase(level, "waiting"))?)
         })?;
-        drop(family);
         let usages = levels.iter().map(|(level, ratios)| (level.as_str(), ratios.lock().usage)).collect::<Vec<_>>();
         progress::encode(&mut encoder, &usages)
     }
