@@ -9,6 +9,7 @@ pub mod codec;
 pub mod duration;
 pub mod field;
 pub mod fields;
+pub mod go;
 pub mod intstr;
 pub mod json;
 pub mod labels;

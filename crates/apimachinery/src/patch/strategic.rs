@@ -3,6 +3,7 @@
 
 use serde_json::{Map, Value};
 
+use crate::go;
 use crate::schema::{Field, NodeId, PatchStrategy, SchemaSet, Shape};
 
 const DIRECTIVE: &str = "$patch";
@@ -10,14 +11,17 @@ const RETAIN_KEYS: &str = "$retainKeys";
 const DELETE_FROM_PRIMITIVE_LIST: &str = "$deleteFromPrimitiveList/";
 const SET_ELEMENT_ORDER: &str = "$setElementOrder/";
 
-/// Why a patch cannot be applied.
+const MAP: &str = "map[string]interface {}";
+const LIST: &str = "[]interface {}";
+
+/// Why a patch cannot be applied, in upstream's words (`mergepatch/errors.go`, `strategicpatch/{patch,meta}.go`).
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum StrategicError {
     /// An item of a merging list does not have the key that tells items apart.
-    #[error("map: {item} does not contain declared merge key: {key}")]
+    #[error("map: {} does not contain declared merge key: {key}", go::value(.item))]
     NoMergeKey {
         /// The item.
-        item: String,
+        item: Value,
         /// The key it lacks.
         key: String,
     },
@@ -30,33 +34,44 @@ pub enum StrategicError {
         found: &'static str,
     },
     /// A `$patch` that does not exist.
-    #[error("unknown patch type: {0} in map: {1}")]
-    BadDirective(String, String),
+    #[error("unknown patch type: {} in map: {}", go::value(.0), go::map(.1))]
+    BadDirective(Value, Map<String, Value>),
     /// `$patch: merge` on a list item.
     #[error("merging lists cannot yet be specified in the patch")]
     MergeDirective,
     /// A merging list of objects for which the schema declares no key.
-    #[error("cannot merge lists without merge key for {0}")]
-    NoKeyDeclared(String),
+    #[error("cannot merge lists without merge key for struct")]
+    NoKeyDeclared,
     /// Lists of lists cannot be merged.
     #[error("lists of lists are not supported")]
     ListOfLists,
+    /// The items of a merging list are of several types.
+    #[error("list element types are not identical: [{} {}]", go::list(.0), go::list(.1))]
+    MixedItems(Vec<Value>, Vec<Value>),
+    /// `$setElementOrder` of a field that the schema does not have.
+    #[error("unable to find api field in struct {struct_name} for the json field {field:?}")]
+    UnknownField {
+        /// The struct, as `PodSpec`.
+        struct_name: String,
+        /// The field.
+        field: String,
+    },
     /// `$deleteFromPrimitiveList` without a name, or no list.
     #[error("invalid patch format of primitive list")]
     BadPrimitiveList,
     /// `$retainKeys` that is no list, or does not name all keys of the patch.
     #[error("invalid patch format of retainKeys")]
     BadRetainKeys,
-    /// `$setElementOrder` that is no list, or has no name.
+    /// `$setElementOrder` that has no name.
     #[error("invalid patch format of setElementOrder list")]
     BadElementOrder,
     /// The patch's items are in another order than its `$setElementOrder` says.
-    #[error("The order in patch list:\n{patch}\n doesn't match $setElementOrder list:\n{order}\n")]
+    #[error("The order in patch list:\n{}\n doesn't match $setElementOrder list:\n{}\n", go::list(.patch), go::list(.order))]
     OrderMismatch {
         /// The patch's list.
-        patch: String,
+        patch: Vec<Value>,
         /// The order it should have.
-        order: String,
+        order: Vec<Value>,
     },
 }
 
@@ -110,7 +125,10 @@ fn merge_map(
         None => {}
         Some(Value::String(directive)) if directive == "replace" => return Ok(patch),
         Some(Value::String(directive)) if directive == "delete" => return Ok(Object::new()),
-        Some(other) => return Err(bad_directive(other, patch)),
+        Some(other) => {
+            patch.insert(DIRECTIVE.to_owned(), other.clone());
+            return Err(StrategicError::BadDirective(other, patch));
+        }
     }
     retain_keys(&mut original, &mut patch)?;
     order_lists(set, node, &mut original, &mut patch)?;
@@ -137,7 +155,7 @@ fn merge_map(
                 let merged = if deletes {
                     old.into_iter().filter(|item| !new.contains(item)).collect()
                 } else if rule.strategy.merges() {
-                    merge_list(set, &rule, &name, old, new)?
+                    merge_list(set, &rule, old, new)?
                 } else {
                     new
                 };
@@ -174,6 +192,19 @@ fn retain_keys(original: &mut Object, patch: &mut Object) -> Result<(), Strategi
     Ok(())
 }
 
+/// A struct must have the field.
+fn is_declared(set: &SchemaSet, node: Option<NodeId>, name: &str) -> Result<(), StrategicError> {
+    let Some(node) = node.map(|node| set.node(node)) else { return Ok(()) };
+    match node.shape {
+        Shape::Object(fields) if set.field(fields, name).is_none() => {
+            let full = node.name.map(|name| set.text(name)).unwrap_or_default();
+            let struct_name = full.rsplit('.').next().unwrap_or_default().to_owned();
+            Err(StrategicError::UnknownField { struct_name, field: name.to_owned() })
+        }
+        _ => Ok(()),
+    }
+}
+
 /// `$setElementOrder/<list>`: merges each such list and brings it into that order.
 fn order_lists(
     set: &SchemaSet,
@@ -183,18 +214,19 @@ fn order_lists(
 ) -> Result<(), StrategicError> {
     let directives: Vec<String> = patch.keys().filter(|name| name.starts_with("$setElementOrder")).cloned().collect();
     for directive in directives {
+        let order = as_list(&patch.remove(&directive).unwrap_or_default())?.clone();
         let name = directive.strip_prefix(SET_ELEMENT_ORDER).ok_or(StrategicError::BadElementOrder)?;
-        let Some(Value::Array(order)) = patch.remove(&directive) else { return Err(StrategicError::BadElementOrder) };
-        let rule = rule(set, node, name);
         let old = original.get(name).map(as_list).transpose()?.cloned();
         let new = patch.get(name).map(as_list).transpose()?.cloned();
+        is_declared(set, node, name)?;
+        let rule = rule(set, node, name);
         check_order(new.as_deref().unwrap_or_default(), &order, rule.merge_key)?;
         let server_order = old.clone().unwrap_or_default();
         let merged = match (old, new) {
             (None, None) => continue,
             (Some(old), None) => old,
             (None, Some(new)) => new.into_iter().filter_map(plain).collect(),
-            (Some(old), Some(new)) if rule.strategy.merges() => merge_list(set, &rule, name, old, new)?,
+            (Some(old), Some(new)) if rule.strategy.merges() => merge_list(set, &rule, old, new)?,
             (Some(_), Some(new)) => new,
         };
         let (ours, theirs) = partition(merged, &order, rule.merge_key)?;
@@ -207,15 +239,18 @@ fn order_lists(
 fn merge_list(
     set: &SchemaSet,
     rule: &Rule<'_>,
-    name: &str,
     old: Vec<Value>,
     new: Vec<Value>,
 ) -> Result<Vec<Value>, StrategicError> {
-    let mut items = old.iter().chain(&new);
-    if items.clone().any(Value::is_array) {
+    let mut types = old.iter().chain(&new).map(go::type_name);
+    let first = types.next();
+    if first == Some(LIST) {
         return Err(StrategicError::ListOfLists);
     }
-    if !items.clone().any(Value::is_object) {
+    if types.any(|other| Some(other) != first) {
+        return Err(StrategicError::MixedItems(old, new));
+    }
+    if first != Some(MAP) {
         let mut merged: Vec<Value> = Vec::with_capacity(old.len() + new.len());
         for item in old.iter().chain(&new) {
             if !merged.contains(item) {
@@ -225,10 +260,7 @@ fn merge_list(
         let (ours, theirs) = partition(merged, &new, None)?;
         return Ok(in_order(ours, theirs, &new, &old, None));
     }
-    if let Some(other) = items.find(|item| !item.is_object()) {
-        return Err(StrategicError::BadType { expected: "map", found: type_name(other) });
-    }
-    let key = rule.merge_key.ok_or_else(|| StrategicError::NoKeyDeclared(name.to_owned()))?;
+    let key = rule.merge_key.ok_or(StrategicError::NoKeyDeclared)?;
     let (old, new) = special_items(old, new, key)?;
     let server_order = old.clone();
     let mut merged = old;
@@ -258,14 +290,17 @@ fn special_items(mut old: Vec<Value>, new: Vec<Value>, key: &str) -> Result<(Vec
             }
             Some(Value::String(directive)) if directive == "replace" => replace = true,
             Some(Value::String(directive)) if directive == "merge" => return Err(StrategicError::MergeDirective),
-            Some(other) => return Err(StrategicError::BadDirective(other.to_string(), item.to_string())),
+            Some(other) => {
+                let map = item.as_object().cloned().unwrap_or_default();
+                return Err(StrategicError::BadDirective(other.clone(), map));
+            }
         }
     }
     Ok(if replace { (plain, Vec::new()) } else { (old, plain) })
 }
 
 fn key_of<'v>(item: &'v Value, key: &str) -> Result<&'v Value, StrategicError> {
-    item.get(key).ok_or_else(|| StrategicError::NoMergeKey { item: item.to_string(), key: key.to_owned() })
+    item.get(key).ok_or_else(|| StrategicError::NoMergeKey { item: item.clone(), key: key.to_owned() })
 }
 
 /// What tells an item apart: the value of its key, or the item itself.
@@ -293,8 +328,7 @@ fn check_order(new: &[Value], order: &[Value], key: Option<&str>) -> Result<(), 
         }
         let id = identity(item, key);
         if !rest.any(|place| identity(place, key) == id) {
-            let text = |list: &[Value]| Value::from(list.to_vec()).to_string();
-            return Err(StrategicError::OrderMismatch { patch: text(new), order: text(order) });
+            return Err(StrategicError::OrderMismatch { patch: new.to_vec(), order: order.to_vec() });
         }
     }
     Ok(())
@@ -354,23 +388,7 @@ fn is_directive(name: &str) -> bool {
 }
 
 fn as_list(value: &Value) -> Result<&Vec<Value>, StrategicError> {
-    value.as_array().ok_or(StrategicError::BadType { expected: "slice", found: type_name(value) })
-}
-
-fn bad_directive(directive: Value, patch: Object) -> StrategicError {
-    let directive = directive.as_str().map_or_else(|| directive.to_string(), str::to_owned);
-    StrategicError::BadDirective(directive, Value::Object(patch).to_string())
-}
-
-fn type_name(value: &Value) -> &'static str {
-    match value {
-        Value::Null => "nil",
-        Value::Bool(_) => "bool",
-        Value::Number(_) => "number",
-        Value::String(_) => "string",
-        Value::Array(_) => "slice",
-        Value::Object(_) => "map",
-    }
+    value.as_array().ok_or(StrategicError::BadType { expected: LIST, found: go::type_name(value) })
 }
 
 #[cfg(test)]
@@ -469,25 +487,36 @@ mod tests {
         for (patch, message) in [
             (
                 json!({"spec": {"containers": [{"image": "x"}]}}),
-                r#"map: {"image":"x"} does not contain declared merge key: name"#,
+                "map: map[image:x] does not contain declared merge key: name",
             ),
-            (json!({"spec": {"$patch": "spoil"}}), "unknown patch type: spoil in map: {}"),
+            (json!({"spec": {"$patch": "spoil"}}), "unknown patch type: spoil in map: map[$patch:spoil]"),
             (
                 json!({"spec": {"containers": [{"name": "a", "$patch": "merge"}]}}),
                 "merging lists cannot yet be specified in the patch",
             ),
             (json!({"spec": {"$retainKeys": "a"}}), "invalid patch format of retainKeys"),
             (json!({"spec": {"$retainKeys": ["a"], "b": 1}}), "invalid patch format of retainKeys"),
-            (json!({"spec": {"$setElementOrder/containers": 1}}), "invalid patch format of setElementOrder list"),
+            (json!({"spec": {"$setElementOrder/containers": 1}}), "expected a []interface {}, but received a int64"),
+            (
+                json!({"spec": {"$setElementOrder/cotainers": []}}),
+                r#"unable to find api field in struct PodSpec for the json field "cotainers""#,
+            ),
+            (
+                json!({"spec": {"containers": [{"name": "a", "$patch": "spoil"}]}}),
+                "unknown patch type: spoil in map: map[$patch:spoil name:a]",
+            ),
             (json!({"spec": {"$setElementOrder": []}}), "invalid patch format of setElementOrder list"),
-            (json!({"spec": {"containers": [1]}}), "expected a map, but received a number"),
-            (json!({"spec": {"containers": [[]]}}), "lists of lists are not supported"),
+            (json!({"spec": {"containers": [1]}}), "list element types are not identical: [[map[name:a]] [1]]"),
+            (json!({"metadata": {"finalizers": [[]]}}), "lists of lists are not supported"),
+            (json!({"metadata": {"finalizers": ["a", 1.5]}}), "list element types are not identical: [[] [a 1.5]]"),
             (
                 json!({"spec": {"$setElementOrder/containers": [{"name": "a"}], "containers": [{"name": "b"}]}}),
-                "The order in patch list:\n[{\"name\":\"b\"}]\n doesn't match $setElementOrder list:\n[{\"name\":\"a\"}]\n",
+                "The order in patch list:\n[map[name:b]]\n doesn't match $setElementOrder list:\n[map[name:a]]\n",
             ),
         ] {
-            let error = run(json!({"spec": {"containers": [{"name": "a"}]}}), patch.clone()).expect_err("refused");
+            let error =
+                run(json!({"metadata": {"finalizers": []}, "spec": {"containers": [{"name": "a"}]}}), patch.clone())
+                    .expect_err("refused");
             assert_eq!(error.to_string(), message, "{patch}");
         }
     }

@@ -10,6 +10,7 @@ use serde_json::{Map, Value};
 
 use super::{Field, Fields, Format, NodeId, SchemaSet, Shape};
 use crate::codec::json::MAX_PROBLEMS;
+use crate::go;
 use crate::object::Object;
 use crate::quantity::Quantity;
 
@@ -298,7 +299,7 @@ impl<'s> Decoder<'s> {
         let error = TypeError {
             value: match value {
                 Value::Number(number) if wants_integer => format!("number {number}"),
-                other => json_type(other).to_owned(),
+                other => go::json_kind(other).to_owned(),
             },
             struct_name: self.struct_name.to_owned(),
             path: fields.join("."),
@@ -376,17 +377,6 @@ fn canonical_base64(text: &str) -> Result<Option<String>, DecodeError> {
         Err(_) => {
             Err(DecodeError::Scalar(format!("illegal base64 data at input byte {}", compact.len().saturating_sub(1))))
         }
-    }
-}
-
-fn json_type(value: &Value) -> &'static str {
-    match value {
-        Value::Null => "null",
-        Value::Bool(_) => "bool",
-        Value::Number(_) => "number",
-        Value::String(_) => "string",
-        Value::Array(_) => "array",
-        Value::Object(_) => "object",
     }
 }
 

@@ -4,7 +4,7 @@
 use apimachinery::patch::json::{JsonPatch, JsonPatchError};
 use apimachinery::patch::{PatchType, merge, strategic};
 use apimachinery::schema::Problem;
-use apimachinery::{GroupVersionKind, Object, StatusError};
+use apimachinery::{GroupVersionKind, Object, StatusError, go};
 use bytes::Bytes;
 use http::{Response, StatusCode};
 use serde_json::{Value, json};
@@ -13,7 +13,6 @@ use super::update::{Change, change, part_of};
 use super::{Cx, answer, decode, fields};
 use crate::body::Body;
 
-mod go;
 pub(super) mod shape;
 mod words;
 
@@ -94,7 +93,7 @@ impl Patch {
         let patched = Object::from_value(self.applied(cx, old, kind)?)
             .ok_or_else(|| unprocessable("the patched document is not a JSON object"))?;
         let shown = || match &self.content {
-            Content::Strategic(patch) => go::print(&patch.0),
+            Content::Strategic(patch) => go::map(&patch.0),
             Content::Json(_) | Content::Merge(_) => {
                 self.applied(cx, old, kind).map(|patched| patched.to_string()).unwrap_or_default()
             }

@@ -1,6 +1,7 @@
 //! Whether a document can be a patch of its type at all, told as Go's JSON decoder tells it
 //! (upstream: handlers/patch.go, `applyJSPatch` and `strategicPatchObject`).
 
+use apimachinery::go;
 use serde_json::{Map, Value};
 
 /// A patch that is a map; null is an empty one.
@@ -40,15 +41,7 @@ pub(super) fn operations(patch: &Value) -> Result<Vec<String>, String> {
 }
 
 fn mismatch(value: &Value, place: &str) -> String {
-    let kind = match value {
-        Value::Null => "null",
-        Value::Bool(_) => "bool",
-        Value::Number(_) => "number",
-        Value::String(_) => "string",
-        Value::Array(_) => "array",
-        Value::Object(_) => "object",
-    };
-    format!("json: cannot unmarshal {kind} into {place}")
+    format!("json: cannot unmarshal {} into {place}", go::json_kind(value))
 }
 
 #[cfg(test)]

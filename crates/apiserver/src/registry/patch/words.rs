@@ -1,4 +1,4 @@
-//! What is wrong with a strategic merge patch, in the words and with the codes of upstream
+//! What is wrong with a strategic merge patch, with the codes of upstream and the words of its converter
 //! (upstream: apimachinery/pkg/util/{strategicpatch,mergepatch}, apimachinery/pkg/runtime/converter.go,
 //! handlers/patch.go `interpretStrategicMergePatchError`).
 //!
@@ -7,55 +7,17 @@
 use apimachinery::StatusError;
 use apimachinery::patch::strategic::StrategicError;
 use apimachinery::schema::{DecodeError, TypeError};
-use serde_json::Value;
 
-use super::{go, unprocessable};
+use super::unprocessable;
 
 /// The answer to a patch that cannot be merged. Most of upstream's errors have no code of their own.
 pub(super) fn of_merge(error: &StrategicError) -> StatusError {
-    let unknown = |words: String| StatusError::new(500, "", words);
     match error {
         StrategicError::BadPrimitiveList | StrategicError::BadRetainKeys | StrategicError::BadElementOrder => {
             StatusError::bad_request(error.to_string())
         }
         StrategicError::ListOfLists => unprocessable(&error.to_string()),
-        StrategicError::NoMergeKey { item, key } => {
-            unknown(format!("map: {} does not contain declared merge key: {key}", shown(item)))
-        }
-        StrategicError::BadType { expected, found } => {
-            unknown(format!("expected a {}, but received a {}", go_type(expected), go_type(found)))
-        }
-        StrategicError::BadDirective(directive, map) => {
-            let directive = serde_json::from_str::<String>(directive).unwrap_or_else(|_| directive.clone());
-            let mut map: Value = serde_json::from_str(map).unwrap_or_default();
-            if let Some(map) = map.as_object_mut() {
-                map.entry("$patch").or_insert_with(|| directive.clone().into());
-            }
-            unknown(format!("unknown patch type: {directive} in map: {}", go::value(&map)))
-        }
-        StrategicError::MergeDirective => unknown(error.to_string()),
-        StrategicError::NoKeyDeclared(_) => unknown("cannot merge lists without merge key for struct".to_owned()),
-        StrategicError::OrderMismatch { patch, order } => unknown(format!(
-            "The order in patch list:\n{}\n doesn't match $setElementOrder list:\n{}\n",
-            shown(patch),
-            shown(order)
-        )),
-    }
-}
-
-/// A value that is told as JSON, as Go prints it.
-fn shown(json: &str) -> String {
-    serde_json::from_str(json).map_or_else(|_| json.to_owned(), |value| go::value(&value))
-}
-
-/// The Go type of a JSON value.
-fn go_type(name: &str) -> &str {
-    match name {
-        "nil" => "<nil>",
-        "number" => "int64",
-        "slice" => "[]interface {}",
-        "map" => "map[string]interface {}",
-        other => other,
+        _ => StatusError::new(500, "", error.to_string()),
     }
 }
 
@@ -85,37 +47,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn merges_fail_in_gos_words() {
+    fn merges_fail_with_upstreams_codes() {
         let words = |error: StrategicError| {
             let status = of_merge(&error);
             format!("{} {}: {}", status.code, status.reason, status.message)
         };
         for (error, expected) in [
-            (
-                StrategicError::NoMergeKey { item: r#"{"image":"x","a":[1]}"#.into(), key: "name".into() },
-                "500 : map: map[a:[1] image:x] does not contain declared merge key: name",
-            ),
-            (
-                StrategicError::BadDirective("spoil".into(), r#"{"b":true}"#.into()),
-                "500 : unknown patch type: spoil in map: map[$patch:spoil b:true]",
-            ),
-            (
-                StrategicError::BadDirective(r#""spoil""#.into(), r#"{"$patch":"spoil","name":"a"}"#.into()),
-                "500 : unknown patch type: spoil in map: map[$patch:spoil name:a]",
-            ),
-            (
-                StrategicError::BadType { expected: "slice", found: "string" },
-                "500 : expected a []interface {}, but received a string",
-            ),
             (StrategicError::BadRetainKeys, "400 BadRequest: invalid patch format of retainKeys"),
             (
                 StrategicError::ListOfLists,
                 "422 Invalid: the server rejected our request due to an error in our request",
             ),
-            (
-                StrategicError::OrderMismatch { patch: r#"[{"name":"b"}]"#.into(), order: r#"["a","b"]"#.into() },
-                "500 : The order in patch list:\n[map[name:b]]\n doesn't match $setElementOrder list:\n[a b]\n",
-            ),
+            (StrategicError::NoKeyDeclared, "500 : cannot merge lists without merge key for struct"),
         ] {
             assert_eq!(words(error), expected);
         }

@@ -1,19 +1,51 @@
-//! Values as Go's `%+v` prints them: so upstream shows a strategic merge patch that it refuses.
+//! Values as Go's `%v` prints them, and the names of their types: so upstream's errors show what they refuse.
 
 use serde_json::{Map, Number, Value};
 
 /// A map, which holds its names in order, as `map[a:1 b:[x y]]`.
-pub(super) fn print(map: &Map<String, Value>) -> String {
+pub fn map(map: &Map<String, Value>) -> String {
     let mut text = String::new();
     entries(map, &mut text);
     text
 }
 
+/// A list, as `[a b]`.
+pub fn list(list: &[Value]) -> String {
+    let mut text = String::new();
+    items(list, &mut text);
+    text
+}
+
 /// Any value.
-pub(super) fn value(value: &Value) -> String {
+pub fn value(value: &Value) -> String {
     let mut text = String::new();
     append(value, &mut text);
     text
+}
+
+/// The type that Go's JSON decoder gives a value that may be anything.
+pub fn type_name(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "<nil>",
+        Value::Bool(_) => "bool",
+        Value::Number(number) if number.is_f64() => "float64",
+        Value::Number(_) => "int64",
+        Value::String(_) => "string",
+        Value::Array(_) => "[]interface {}",
+        Value::Object(_) => "map[string]interface {}",
+    }
+}
+
+/// What Go's JSON decoder calls a value.
+pub fn json_kind(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "bool",
+        Value::Number(_) => "number",
+        Value::String(_) => "string",
+        Value::Array(_) => "array",
+        Value::Object(_) => "object",
+    }
 }
 
 fn entries(map: &Map<String, Value>, text: &mut String) {
@@ -29,22 +61,24 @@ fn entries(map: &Map<String, Value>, text: &mut String) {
     text.push(']');
 }
 
+fn items(list: &[Value], text: &mut String) {
+    text.push('[');
+    for (index, item) in list.iter().enumerate() {
+        if index > 0 {
+            text.push(' ');
+        }
+        append(item, text);
+    }
+    text.push(']');
+}
+
 fn append(value: &Value, text: &mut String) {
     match value {
         Value::Null => text.push_str("<nil>"),
         Value::Bool(value) => text.push_str(if *value { "true" } else { "false" }),
         Value::Number(value) => text.push_str(&number(value)),
         Value::String(value) => text.push_str(value),
-        Value::Array(list) => {
-            text.push('[');
-            for (index, item) in list.iter().enumerate() {
-                if index > 0 {
-                    text.push(' ');
-                }
-                append(item, text);
-            }
-            text.push(']');
-        }
+        Value::Array(list) => items(list, text),
         Value::Object(map) => entries(map, text),
     }
 }
@@ -65,7 +99,6 @@ fn number(number: &Number) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use serde_json::json;
 
     #[test]
@@ -78,7 +111,7 @@ mod tests {
                 "map[n:[1.5 3 1e+21 1e-05 1.23456789e+08 -0.0001]]",
             ),
         ] {
-            assert_eq!(print(value.as_object().expect("a map")), text);
+            assert_eq!(super::value(&value), text);
         }
     }
 }
