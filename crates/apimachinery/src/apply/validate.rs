@@ -7,6 +7,7 @@ use serde_json::{Map, Value};
 
 use super::field_set::spell_step;
 use super::walk::{At, Form, form};
+use crate::go;
 use crate::schema::{NodeId, SchemaSet, Shape};
 
 /// What is wrong with the configuration; nothing means all is well.
@@ -63,7 +64,7 @@ impl<'v> Checker<'_, 'v> {
             (Shape::List { .. }, other) => self.refuse(format!("expected list, got {}", spell(other))),
             (Shape::String, other) => self.refuse(format!("expected string, got {}", spell(other))),
             (Shape::Integer | Shape::Number, other) => {
-                self.refuse(format!("expected numeric (int or float), got {}", go_type(other)));
+                self.refuse(format!("expected numeric (int or float), got {}", go::type_name(other)));
             }
             (Shape::Boolean, other) => self.refuse(format!("expected boolean, got {}", spell(other))),
             (Shape::IntOrString, other) => self.refuse(format!("expected any scalar, got {}", spell(other))),
@@ -113,18 +114,6 @@ impl<'v> Checker<'_, 'v> {
 /// The value as Go prints what it unpacked.
 fn spell(value: &Value) -> String {
     format!("&value.valueUnstructured{{Value:{value}}}")
-}
-
-fn go_type(value: &Value) -> &'static str {
-    match value {
-        Value::Null => "<nil>",
-        Value::Bool(_) => "bool",
-        Value::Number(number) if number.is_f64() => "float64",
-        Value::Number(_) => "int64",
-        Value::String(_) => "string",
-        Value::Array(_) => "[]interface {}",
-        Value::Object(_) => "map[string]interface {}",
-    }
 }
 
 #[cfg(test)]
